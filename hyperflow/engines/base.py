@@ -1,0 +1,99 @@
+"""The contract of an engine: what tunes, trains and serves, wherever that happens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from hyperflow import progress
+from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+
+
+class Engine(ABC):
+    """Turns specs into work and follows the work to a truthful end.
+
+    Every engine keeps the same promises, and one suite (tests/conformance) holds each to them:
+
+    *Truthful.* A call returns only what happened. A trial, job or service that failed raises
+    `JobFailed` with the cause: conditions, reasons, the last lines of the failed worker's log, and
+    what to do. A search that ended without a best trial, or whose best value is not a finite
+    number, has failed, whatever the system below it says.
+
+    *Resumable.* What is created is named from the run and the task. A second call with the same
+    spec finds what the first one made and follows it, or returns its result if it has ended well;
+    it never makes another. Something of the same name from another run or another spec raises
+    `Conflict` and stays untouched.
+
+    *Prompt.* The end of a job is seen within a second, without asking in a loop.
+
+    *Tidy.* A call that is cancelled (`KeyboardInterrupt`, `Cancelled`) deletes what it started and
+    had not finished. `reap` deletes what a killed process could not. Models, data and services are
+    never deleted this way.
+
+    *Open.* While it waits it reports how far it is, one `Progress` a change.
+
+    Specs are valid by construction, so an engine checks only what it alone knows (a missing
+    namespace label, a port taken), and does so before it creates anything.
+    """
+
+    def __init__(self, report: progress.Report = progress.to_stdout) -> None:
+        self.report = report
+
+    @abstractmethod
+    def tune(self, spec: TuneSpec) -> TuneResult:
+        """Search for hyper-parameters until the trials are spent or the goal is reached.
+
+        Raises:
+            JobFailed: Too many trials failed, or none gave a finite objective.
+            JobTimeout: `spec.timeout` passed.
+            Conflict: The name is taken by another run or another spec.
+            Unavailable: What this engine needs is not there.
+        """
+
+    @abstractmethod
+    def train(self, spec: TrainSpec) -> TrainResult:
+        """Train with the workers asked for, until the model stands whole at `spec.model_path`.
+
+        Raises:
+            JobFailed: A worker failed for good, or ended without a model.
+            JobTimeout: `spec.timeout` passed.
+            Conflict: The name, or the model's path, is taken by another run or another spec.
+            Unavailable: What this engine needs is not there.
+        """
+
+    @abstractmethod
+    def serve(self, spec: ServeSpec) -> Endpoint:
+        """Serve a model under the service's name and return once this very model answers.
+
+        What the service served before becomes `Endpoint.previous`. If the new model does not come
+        up, the service is left answering with the previous one.
+
+        Raises:
+            JobFailed: The model cannot be loaded or served.
+            JobTimeout: It did not answer within `spec.timeout`.
+            Conflict: The service's name is taken by something that Hyperflow did not make.
+            Unavailable: What this engine needs is not there.
+        """
+
+    @abstractmethod
+    def promote(self, name: str) -> Endpoint:
+        """Give a canary all requests; a service without one is returned as it is.
+
+        Raises:
+            JobFailed: There is no such service, or the promoted model does not come up.
+        """
+
+    @abstractmethod
+    def restore(self, name: str) -> Endpoint:
+        """Serve the previous model again and return once that model answers.
+
+        Raises:
+            JobFailed: There is no previous model, or it does not come up.
+        """
+
+    @abstractmethod
+    def serving(self, name: str) -> Endpoint | None:
+        """Return the service as it is now, or None where there is none of that name."""
+
+    @abstractmethod
+    def reap(self) -> list[str]:
+        """Delete the jobs of runs that have ended; return the names of what was deleted."""

@@ -1,0 +1,97 @@
+"""Everything Hyperflow raises on purpose.
+
+    HyperflowError
+    ├── InvalidParameter    a value that cannot work, refused before anything is created
+    ├── DataError           a data set that is missing, damaged or of another format
+    ├── JobFailed           a tuning, training or service that ended badly, with its cause
+    │   └── JobTimeout      one that had not ended in the time given
+    ├── Conflict            something of another owner stands where ours should go
+    ├── Unavailable         a folder, port, API or program that this needs cannot be used
+    └── Cancelled           the user, or the cluster, asked to stop
+
+Each says what happened, why, and what to do; the command line prints just that and exits 1.
+A traceback means a defect of Hyperflow itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class HyperflowError(Exception):
+    """Base of all: a message in three parts.
+
+    Args:
+        what: What happened, naming the object.
+        why: The cause, as exactly as it is known; may be several lines.
+        remedy: What the reader can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        self.what, self.why, self.remedy = what, why, remedy
+        super().__init__(what, why, remedy)
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.why:
+            parts.append(f"  cause: {_indent(self.why)}")
+        if self.remedy:
+            parts.append(f"  remedy: {_indent(self.remedy)}")
+        return "\n".join(parts)
+
+
+class InvalidParameter(HyperflowError, ValueError):
+    """A parameter has a value that cannot work.
+
+    Args:
+        name: The parameter, as the user typed it.
+        value: The value given.
+        allowed: What would do.
+    """
+
+    exit_code = 2
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        self.name, self.value, self.allowed = name, value, allowed
+        super().__init__(f"parameter {name!r} cannot be {value!r}", remedy=f"give {allowed}")
+
+    def __reduce__(self) -> tuple[type[InvalidParameter], tuple[str, object, str]]:
+        return type(self), (self.name, self.value, self.allowed)
+
+
+class DataError(HyperflowError):
+    """A data set is missing, damaged or of another format."""
+
+
+class JobFailed(HyperflowError):
+    """A tuning, training or service ended badly; `why` has its conditions, events and last log lines."""
+
+
+class JobTimeout(JobFailed):
+    """A job had not ended in the time given; `why` says what was being waited for."""
+
+
+class Conflict(HyperflowError):
+    """An object or folder of another owner, or of another specification, has the name that ours needs."""
+
+
+class Unavailable(HyperflowError):
+    """Something outside that the work needs cannot be used: a folder, a port, an API, a program."""
+
+
+class Cancelled(HyperflowError):
+    """The work was told to stop (SIGINT, SIGTERM or its runner's end)."""
+
+    exit_code = 130
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Word a set of allowed names for a message: `a, b or c`."""
+    *rest, last = sorted(names)
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def _indent(text: str) -> str:
+    return text.strip().replace("\n", "\n    ")

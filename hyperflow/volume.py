@@ -1,0 +1,124 @@
+"""The volume: one folder that every step and job sees, and the way things appear on it.
+
+    data/<dataset>/<digest>/          a data set, verified, never changed once there
+    runs/<run id>/                    checkpoints, trial logs, study, report
+    models/<model name>/<run id>/1/   a SavedModel; 1 is the version folder TensorFlow Serving wants
+
+Nothing half-written is ever visible: `staged` writes beside the place and renames into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from hyperflow.errors import Conflict, Unavailable
+
+ENVIRONMENT = "HYPERFLOW_VOLUME"
+MOUNT_PATH = "/mnt/hyperflow"
+"""Where every pod mounts the claim."""
+
+MODEL_VERSION = "1"
+
+
+def root() -> Path:
+    """Return the volume's folder: HYPERFLOW_VOLUME, else where pods mount the claim."""
+    return Path(os.environ.get(ENVIRONMENT) or MOUNT_PATH).absolute()
+
+
+def data_path(dataset: str, digest: str) -> Path:
+    """Return the folder of one state of a data set."""
+    return root() / "data" / dataset / digest
+
+
+def run_path(run_id: str) -> Path:
+    """Return the folder of a run."""
+    return root() / "runs" / run_id
+
+
+def model_path(model_name: str, run_id: str) -> Path:
+    """Return the folder that a run's model is served from; the SavedModel is in its version folder."""
+    return root() / "models" / model_name / run_id
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; on a clean exit it becomes `target`, whole, in one rename.
+
+    Two that write the same target at once are no trouble: the first one's stays.
+
+    Raises:
+        Unavailable: The volume cannot be written, or is full.
+        Conflict: A file stands where the folder should go.
+    """
+    staging = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
+    with writable(target.parent):
+        staging.mkdir(parents=True)
+    try:
+        with writable(target.parent):
+            yield staging
+            _sync(staging)
+            _rename(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turn the ways in which a disk refuses to be written into one clear error.
+
+    Raises:
+        Unavailable: No space, no permission, read-only or a failing disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Unavailable(f"the disk of {folder} is full", str(error), "free some space and run it again") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO):
+            remedy = f"make {folder} writable for user {os.getuid()}, or choose another folder"
+            raise Unavailable(f"{folder} cannot be written", str(error), remedy) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, in place of an older one.
+
+    Raises:
+        Unavailable: The volume cannot be written, or is full.
+    """
+    with writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _rename(staging: Path, target: Path) -> None:
+    try:
+        os.rename(staging, target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) or not target.is_dir():
+            if target.exists():
+                remedy = "move it away and run it again"
+                raise Conflict(f"{target} is in the way", "it is not a folder of ours", remedy) from error
+            raise
+
+
+def _sync(folder: Path) -> None:
+    """Have the files on the disk before the rename is: a power cut must not leave empty ones."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(parent, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
