@@ -14,10 +14,11 @@ Nothing here knows how an engine works, and nothing here touches a disk or a net
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Literal
 
@@ -59,6 +60,12 @@ def format_value(value: Value) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def fingerprint(spec: object) -> str:
+    """Digest a spec, so that two attempts can tell whether they were asked for the same."""
+    text = json.dumps(spec, default=_plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def job_name(task: str, run_id: str) -> str:
@@ -645,6 +652,12 @@ def _reads_as_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {item.name: getattr(value, item.name) for item in fields(value)}  # type: ignore[arg-type]
 
 
 def _freeze(spec: object, name: str, mapping: Mapping[str, object]) -> None:

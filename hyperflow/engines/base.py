@@ -62,9 +62,11 @@ class Engine(ABC):
 
     @abstractmethod
     def serve(self, spec: ServeSpec) -> Endpoint:
-        """Serve a model under the service's name and return once this very model answers.
+        """Have a model ready under the service's name and return once this very model answers.
 
-        What the service served before becomes `Endpoint.previous`. If the new model does not come
+        It answers at `Endpoint.url`. Whether the service's users meet it at once, in part
+        (`canary_percent`) or only after `promote` is the engine's choice; `promote` is always
+        right. What was served before becomes `Endpoint.previous`. If the new model does not come
         up, the service is left answering with the previous one.
 
         Raises:
@@ -76,7 +78,7 @@ class Engine(ABC):
 
     @abstractmethod
     def promote(self, name: str) -> Endpoint:
-        """Give a canary all requests; a service without one is returned as it is.
+        """Give the model last served all of the service's requests; once it has them, change nothing.
 
         Raises:
             JobFailed: There is no such service, or the promoted model does not come up.

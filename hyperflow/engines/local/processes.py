@@ -1,0 +1,219 @@
+"""Start programs on this machine, read what they print, and be sure that they end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from hyperflow.engines.local import guard, warm
+from hyperflow.errors import Unavailable
+from hyperflow.volume import writable
+
+LAUNCHER = "HYPERFLOW_LAUNCHER"
+"""Environment variable with the socket of a running warm launcher."""
+
+_PATIENCE = 5.0  # seconds between a polite and an impolite end
+
+
+class Process(Protocol):
+    """A started program."""
+
+    pid: int
+
+    def wait(self) -> int:
+        """Wait for the end; return the exit code, or 128 and the signal's number."""
+
+
+class Job:
+    """A running program whose output goes line by line to its reader and to a log file.
+
+    Args:
+        argv: Program and arguments.
+        env: Its whole environment.
+        log: File that its output is added to.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with writable(log.parent):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._file = log.open("ab")
+        reading, writing = os.pipe()
+        try:
+            self._process = start(argv, env, writing)
+        finally:
+            os.close(writing)
+        self._output = os.fdopen(reading, "rb")
+        self.pid = self._process.pid
+        self._impatience: threading.Timer | None = None
+
+    def lines(self) -> Iterator[str]:
+        """Yield each line as it is printed, until the program has closed its output."""
+        with self._output, self._file:
+            for line in self._output:
+                with writable(self.log.parent):
+                    self._file.write(line)
+                    self._file.flush()
+                yield line.decode("utf-8", "replace").rstrip("\n")
+
+    def wait(self) -> int:
+        """Wait for the end; return the exit code, or 128 and the signal's number."""
+        code = self._process.wait()
+        if self._impatience:
+            self._impatience.cancel()
+        return code
+
+    def stop(self) -> None:
+        """Tell the program and all it started to end, and kill what has not ended after some seconds."""
+        if self._impatience is None:
+            self._impatience = threading.Timer(_PATIENCE, signal_group, (self.pid, signal.SIGKILL))
+            self._impatience.daemon = True
+            self._impatience.start()
+            signal_group(self.pid, signal.SIGTERM)
+
+    def tail(self, lines: int = 15) -> str:
+        """Return the last lines of the log."""
+        return tail(self.log, lines)
+
+
+def start(argv: Sequence[str], env: Mapping[str, str], output: int, *, detached: bool = False) -> Process:
+    """Start a program in a process group of its own, warm where it is one of ours.
+
+    Args:
+        argv: Program and arguments.
+        env: Its whole environment.
+        output: Descriptor for its standard output and error.
+        detached: Whether it may outlive this process.
+
+    Raises:
+        Unavailable: There is no such program.
+    """
+    module = _own_module(argv)
+    launcher = os.environ.get(LAUNCHER)
+    if module and launcher and Path(launcher).exists():
+        return _Forked(launcher, module, argv[3:], env, output, detached)
+    command = [sys.executable, *argv[1:]] if module else list(argv)
+    if not detached:
+        command = [sys.executable, "-S", guard.__file__, str(os.getpid()), *command]
+    if shutil.which(argv[0], path=env.get("PATH")) is None and not module:
+        raise Unavailable(f"the program {argv[0]!r} was not found", remedy="correct trainer_command, or install it")
+    return _Spawned(command, env, output)
+
+
+def _own_module(argv: Sequence[str]) -> str:
+    """Name the module of `python -m <module>` where it is one of Hyperflow's own programs."""
+    ours = len(argv) >= 3 and argv[0] in ("python", "python3", sys.executable) and argv[1] == "-m"
+    return argv[2] if ours and argv[2] in warm.PROGRAMS else ""
+
+
+class _Spawned:
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], output: int) -> None:
+        self._process = subprocess.Popen(
+            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+        self.pid = self._process.pid
+
+    def wait(self) -> int:
+        code = self._process.wait()
+        return code if code >= 0 else 128 - code
+
+
+class _Forked:
+    def __init__(
+        self, launcher: str, module: str, argv: Sequence[str], env: Mapping[str, str], output: int, detached: bool
+    ) -> None:
+        request = {"module": module, "argv": list(argv), "env": dict(env), "detached": detached}
+        self._connection = socket.socket(socket.AF_UNIX)
+        try:
+            self._connection.connect(launcher)
+            socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], [output])
+        except OSError as error:
+            raise Unavailable("the warm launcher has ended", str(error), "run it again") from error
+        self._answers = self._connection.makefile("r")
+        self.pid = self._read()["pid"]
+        if detached:
+            self._close()
+
+    def wait(self) -> int:
+        code = self._read()["exit"]
+        self._close()
+        return code
+
+    def _close(self) -> None:
+        self._answers.close()
+        self._connection.close()
+
+    def _read(self) -> dict[str, int]:
+        line = self._answers.readline()
+        if not line:
+            raise Unavailable("the warm launcher has ended", remedy="run it again")
+        answer: dict[str, int] = json.loads(line)
+        return answer
+
+
+@contextlib.contextmanager
+def launcher() -> Iterator[None]:
+    """Have a warm launcher while the block runs, and its socket in the environment of all that starts there."""
+    if os.environ.get(LAUNCHER):
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="hyperflow-"))
+    address = folder / "launcher"
+    env = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hyperflow.engines.local.warm", str(address)],
+            env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        _until_listening(process, address, folder / "log")
+        os.environ[LAUNCHER] = str(address)
+        yield
+    finally:
+        os.environ.pop(LAUNCHER, None)
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_listening(process: subprocess.Popen[bytes], address: Path, log: Path) -> None:
+    while not address.exists():
+        if process.poll() is not None:
+            raise Unavailable("the launcher of the trainers did not start", tail(log), "see the cause above")
+        time.sleep(0.01)
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process group, which may have ended already."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """Return the last lines of a log file, or nothing where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 64 * 1024))
+            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
