@@ -1,0 +1,235 @@
+"""A data set on the volume: four IDX files that were checked once, and are checked again by whoever opens them.
+
+    data/<dataset>/<digest>/
+        {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz
+        dataset.json                    name, digest, counts, class names, MD5 of the files, source
+
+The digest is that of the unpacked contents, so it does not depend on who packed them.
+`python -m hyperflow.data` fetches Fashion-MNIST into the user's cache (docs/decisions/fashion-mnist-digests.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hyperflow import fashion_mnist, fetch, sources, volume
+from hyperflow.errors import DataError, HyperflowError, InvalidParameter
+from hyperflow.idx import GZIP_MAGIC, Bytes, pack, parse_idx, read_idx, unpack
+from hyperflow.sources import FILES, Found
+
+Split = Literal["train", "test"]
+
+IMAGE_SHAPE = (28, 28)
+DESCRIPTION = "dataset.json"
+
+_PREFIX: Mapping[Split, str] = {"train": "train", "test": "t10k"}
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A verified data set on the volume.
+
+    Args:
+        name: Its name.
+        path: Its folder.
+        digest: First 16 hexadecimal digits of the SHA-256 of its unpacked contents.
+        train_count: Images to learn from.
+        test_count: Images to test with.
+        classes: Class names; a label is an index into them.
+        image_shape: Rows and columns of an image.
+    """
+
+    name: str
+    path: str
+    digest: str
+    train_count: int
+    test_count: int
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int] = IMAGE_SHAPE
+
+    def images(self, split: Split) -> Bytes:
+        """Read the images of a split: [n, rows, columns] of 0 to 255.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return read_idx(Path(self.path) / f"{_images(split)}.gz")
+
+    def labels(self, split: Split) -> Bytes:
+        """Read the labels of a split: [n].
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return read_idx(Path(self.path) / f"{_labels(split)}.gz")
+
+
+def load(source: str, dataset: str) -> Dataset:
+    """Find a data set, check it, and put it on the volume unless it is there already.
+
+    Args:
+        source: `auto`, a folder, or any fsspec URL of one with the four files.
+        dataset: The data set's name; `fashion-mnist` is checked against the published digests.
+
+    Raises:
+        InvalidParameter: The name cannot be one of a folder.
+        DataError: The data set is missing, damaged or of another format.
+        Unavailable: The volume cannot be written.
+    """
+    if not _NAME.fullmatch(dataset):
+        raise InvalidParameter("dataset", dataset, "a name of at most 63 lower-case letters, digits and -")
+    found = sources.find(source, dataset)
+    description, files = _check(found, dataset)
+    target = volume.data_path(dataset, str(description["digest"]))
+    if not target.exists():
+        with volume.staged(target) as folder:
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return open_dataset(str(target))
+
+
+def open_dataset(path: str) -> Dataset:
+    """Open a data set that `load` wrote, and make sure that its files are still what they were.
+
+    Raises:
+        DataError: The folder is not a data set's, or a file in it is missing or damaged.
+    """
+    folder = Path(path)
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        dataset = _from_description(folder, description)
+        digests = {f"{stem}.gz": str(description["md5"][f"{stem}.gz"]) for stem in FILES}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"{DESCRIPTION}: {type(error).__name__}: {error}"
+        raise DataError(f"{folder} is not a data set's folder, or is damaged", why, _load_again(folder)) from error
+    for name, digest in digests.items():
+        _check_stored(folder / name, digest)
+    return dataset
+
+
+def _from_description(folder: Path, description: Mapping[str, Any]) -> Dataset:
+    return Dataset(
+        name=str(description["name"]),
+        path=str(folder),
+        digest=str(description["digest"]),
+        train_count=int(description["counts"]["train"]),
+        test_count=int(description["counts"]["test"]),
+        classes=tuple(str(name) for name in description["classes"]),
+    )
+
+
+def _check_stored(path: Path, expected: str) -> None:
+    try:
+        digest = _md5(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", str(error), _load_again(path.parent)) from error
+    if digest != expected:
+        raise DataError(f"{path} is damaged", f"its MD5 is {digest}, not {expected}", _load_again(path.parent))
+
+
+def _load_again(folder: Path) -> str:
+    return f"remove {folder} and load the data set again"
+
+
+def _check(found: Found, dataset: str) -> tuple[dict[str, object], dict[str, bytes]]:
+    """Check what was found; return its description and the files as they shall be stored."""
+    contents, files = {}, {}
+    for stem, (name, content) in zip(FILES, found.files.items(), strict=True):
+        where = f"{found.place}/{name}"
+        if dataset == fashion_mnist.NAME:
+            fashion_mnist.check(stem, content, where)
+            content = fashion_mnist.canonical(stem, content)
+        _check_listed(found, name, content)
+        contents[stem] = unpack(content, where)
+        files[f"{stem}.gz"] = content if content.startswith(GZIP_MAGIC) else pack(content)
+    arrays = {stem: parse_idx(content, f"{found.place}/{stem}") for stem, content in contents.items()}
+    description: dict[str, object] = {
+        "name": dataset,
+        "digest": hashlib.sha256(b"".join(contents.values())).hexdigest()[:16],
+        "counts": {split: _check_split(arrays, split, found.place, dataset) for split in _PREFIX},
+        "classes": _check_classes(arrays, found.place, dataset),
+        "md5": {name: _md5(content) for name, content in files.items()},
+        "source": found.place,
+    }
+    return description, files
+
+
+def _check_listed(found: Found, name: str, content: bytes) -> None:
+    """Compare a file with the lists of checksums beside it."""
+    for list_name, text in found.checksums.items():
+        algorithm = list_name.removesuffix("SUMS").lower()
+        for line in text.decode("utf-8", "replace").splitlines():
+            expected, _, listed = line.partition(" ")
+            if listed.strip().lstrip("*./") != name:
+                continue
+            digest = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+            if digest != expected.lower():
+                why = f"its {algorithm.upper()} is {digest}, {list_name} has {expected}"
+                raise DataError(f"{found.place}/{name} is damaged", why, "get the file again")
+
+
+def _check_split(arrays: Mapping[str, Bytes], split: Split, place: str, dataset: str) -> int:
+    images, labels = arrays[_images(split)], arrays[_labels(split)]
+    if images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
+        why = f"its dimensions are {list(images.shape)}, not [n, 28, 28]"
+        raise DataError(f"{place}/{_images(split)} has images of another shape", why, "give images of 28 x 28 pixels")
+    if labels.ndim != 1 or len(labels) != len(images):
+        why = f"{len(images)} images and labels of dimensions {list(labels.shape)}"
+        raise DataError(f"{place}: images and labels of {split} do not match", why, "give files that belong together")
+    expected = fashion_mnist.COUNTS[split] if dataset == fashion_mnist.NAME else len(images)
+    if not len(images) or len(images) != expected:
+        why = f"{len(images)} images, not {expected or 'one at least'}"
+        raise DataError(f"{place}: {split} has a wrong number of images", why, "get the files again")
+    return len(images)
+
+
+def _check_classes(arrays: Mapping[str, Bytes], place: str, dataset: str) -> list[str]:
+    known = np.unique(arrays[_labels("train")])
+    count = int(known[-1]) + 1
+    if len(known) != count or count < 2:
+        why = f"the labels of train are {known.tolist()}, not 0 to K-1 with at least two classes"
+        raise DataError(f"{place}: labels are not contiguous", why, "number the classes from 0")
+    if (strange := int(arrays[_labels("test")].max())) >= count:
+        raise DataError(f"{place}: test has a class that train has not", f"label {strange}", "give files that match")
+    if dataset != fashion_mnist.NAME:
+        return [str(label) for label in range(count)]
+    if count != len(fashion_mnist.CLASSES):
+        raise DataError(f"{place}: wrong number of classes", f"{count}, not 10", "get the files again")
+    return list(fashion_mnist.CLASSES)
+
+
+def _images(split: Split) -> str:
+    return f"{_PREFIX[split]}-images-idx3-ubyte"
+
+
+def _labels(split: Split) -> str:
+    return f"{_PREFIX[split]}-labels-idx1-ubyte"
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def main() -> int:
+    """Fetch Fashion-MNIST into the cache unless it is there, and print its folder."""
+    try:
+        print(fetch.fetch(sources.cache_folder(fashion_mnist.NAME)))
+    except HyperflowError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
