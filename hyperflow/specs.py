@@ -361,15 +361,15 @@ class TuneSpec:
     data_path: str
     trainer: Trainer
     search_space: tuple[Parameter, ...]
-    objective: Objective = Objective()
-    algorithm: Algorithm = Algorithm()
+    objective: Objective = field(default_factory=Objective)
+    algorithm: Algorithm = field(default_factory=Algorithm)
     max_trials: int = 6
     parallel_trials: int = 2
     max_failed_trials: int = 3
     epochs: int = 1
     early_stopping: EarlyStopping | None = None
     workers: int = 1
-    compute: Compute = Compute()
+    compute: Compute = field(default_factory=Compute)
     claim: str = "hyperflow"
     timeout: int = 24 * 3600
 
@@ -423,7 +423,7 @@ class TrainSpec:
     parameter_servers: int = 0
     evaluator: bool = False
     retries: int = 2
-    compute: Compute = Compute()
+    compute: Compute = field(default_factory=Compute)
     claim: str = "hyperflow"
     timeout: int = 24 * 3600
 
@@ -499,7 +499,7 @@ class ServeSpec:
     max_replicas: int = 1
     canary_percent: int = 100
     port: int = 0
-    compute: Compute = Compute()
+    compute: Compute = field(default_factory=Compute)
     claim: str = "hyperflow"
     timeout: int = 600
 
