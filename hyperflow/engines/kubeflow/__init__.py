@@ -1,0 +1,1 @@
+"""The engine that tunes with Katib, trains with a TFJob and serves with KServe."""

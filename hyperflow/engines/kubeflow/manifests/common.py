@@ -1,0 +1,161 @@
+"""What all of our objects share: labels, the hash of their spec, pods and paths as pods see them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperflow import volume
+from hyperflow.errors import InvalidParameter
+from hyperflow.specs import Compute
+
+if TYPE_CHECKING:
+    from kubernetes.client import V1PodSecurityContext, V1PodTemplateSpec, V1ResourceRequirements, V1SecurityContext
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as plain data."""
+
+RUN_LABEL = "hyperflow.dev/run"
+SPEC_ANNOTATION = "hyperflow.dev/spec"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "hyperflow"}
+SIDECAR_OPT_OUT = {"sidecar.istio.io/inject": "false"}
+
+USER = 1000
+"""The user that every pod runs as; the images are made for it."""
+
+
+def plain(model: object) -> Manifest:
+    """Turn a typed model of any of the SDKs into plain data, without the fields that are not set."""
+    from kubernetes.client import ApiClient
+
+    data: Manifest = ApiClient().sanitize_for_serialization(model)
+    return data
+
+
+def spec_hash(spec: object) -> str:
+    """Digest a spec: equal for equal specs, in any process."""
+    text = json.dumps(_canonical(spec), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def labels(run_id: str) -> dict[str, str]:
+    """Return the labels of an object that belongs to a run."""
+    return {**MANAGED_BY, RUN_LABEL: run_id}
+
+
+def in_pod(path: str, name: str) -> str:
+    """Translate a path on the volume as this process sees it to the one that pods see.
+
+    Raises:
+        InvalidParameter: The path is not on the volume, so no pod could read it.
+    """
+    for root in (volume.root(), Path(volume.MOUNT_PATH)):
+        if Path(path).is_relative_to(root):
+            return str(Path(volume.MOUNT_PATH) / Path(path).relative_to(root))
+    raise InvalidParameter(name, path, f"a path on the volume, under {volume.root()}")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return the variables that each of our pods gets; the root file system is read-only, so home is /tmp."""
+    return {"HOME": "/tmp", volume.ENVIRONMENT: volume.MOUNT_PATH, **variables}
+
+
+def pod_template(
+    container: str, image: str, command: Sequence[str], env: Mapping[str, str], compute: Compute, claim: str
+) -> V1PodTemplateSpec:
+    """Build the pod of a job: the claim mounted, no rights it does not need, no mesh sidecar."""
+    from kubernetes import client
+
+    return client.V1PodTemplateSpec(
+        metadata=client.V1ObjectMeta(annotations=dict(SIDECAR_OPT_OUT), labels={**MANAGED_BY, **SIDECAR_OPT_OUT}),
+        spec=client.V1PodSpec(
+            containers=[
+                client.V1Container(
+                    name=container,
+                    image=image,
+                    command=list(command),
+                    env=[client.V1EnvVar(name=name, value=value) for name, value in env.items()],
+                    resources=resources(compute),
+                    security_context=container_security(),
+                    volume_mounts=[
+                        client.V1VolumeMount(name="volume", mount_path=volume.MOUNT_PATH),
+                        client.V1VolumeMount(name="tmp", mount_path="/tmp"),
+                    ],
+                )
+            ],
+            volumes=[
+                client.V1Volume(
+                    name="volume",
+                    persistent_volume_claim=client.V1PersistentVolumeClaimVolumeSource(claim_name=claim),
+                ),
+                client.V1Volume(name="tmp", empty_dir=client.V1EmptyDirVolumeSource()),
+            ],
+            restart_policy="Never",
+            security_context=pod_security(compute),
+            **scheduling(compute),
+        ),
+    )
+
+
+def scheduling(compute: Compute) -> dict[str, Any]:
+    """Return a pod's fields that say where it may run and with which secret its image is pulled."""
+    from kubernetes.client import V1LocalObjectReference
+
+    secret = compute.image_pull_secret
+    return {
+        "node_selector": dict(compute.node_selector) or None,
+        "tolerations": [dict(toleration) for toleration in compute.tolerations] or None,
+        "image_pull_secrets": [V1LocalObjectReference(name=secret)] if secret else None,
+    }
+
+
+def resources(compute: Compute) -> V1ResourceRequirements:
+    """Ask for exactly what may be used, so that a node is never promised twice."""
+    from kubernetes.client import V1ResourceRequirements
+
+    amounts = {"cpu": compute.cpu, "memory": compute.memory}
+    if compute.gpus:
+        amounts["nvidia.com/gpu"] = str(compute.gpus)
+    return V1ResourceRequirements(requests=amounts, limits=amounts)
+
+
+def pod_security(compute: Compute) -> V1PodSecurityContext:
+    """Run as our user; the group owns what is written to the volume."""
+    from kubernetes.client import V1PodSecurityContext, V1SeccompProfile
+
+    return V1PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=USER,
+        run_as_group=compute.fs_group,
+        fs_group=compute.fs_group,
+        fs_group_change_policy="OnRootMismatch",
+        seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def container_security() -> V1SecurityContext:
+    """Give a container no privilege; this is Kubernetes' `restricted` profile and a read-only root."""
+    from kubernetes.client import V1Capabilities, V1SeccompProfile, V1SecurityContext
+
+    return V1SecurityContext(
+        allow_privilege_escalation=False,
+        capabilities=V1Capabilities(drop=["ALL"]),
+        read_only_root_filesystem=True,
+        run_as_non_root=True,
+        run_as_user=USER,
+        seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def _canonical(value: object) -> object:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    return value

@@ -1,0 +1,147 @@
+"""TuneSpec → Katib Experiment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hyperflow.engines.kubeflow.manifests import command, tfjob
+from hyperflow.engines.kubeflow.manifests.common import (
+    SIDECAR_OPT_OUT,
+    SPEC_ANNOTATION,
+    Manifest,
+    environment,
+    in_pod,
+    labels,
+    plain,
+    pod_template,
+    spec_hash,
+)
+from hyperflow.specs import Parameter, TuneSpec, format_value
+
+if TYPE_CHECKING:
+    from kubeflow.katib import (
+        V1beta1AlgorithmSpec,
+        V1beta1EarlyStoppingSpec,
+        V1beta1ObjectiveSpec,
+        V1beta1ParameterSpec,
+        V1beta1TrialTemplate,
+    )
+
+JOB_CONTAINER = "trainer"
+
+
+def experiment(spec: TuneSpec) -> Manifest:
+    """Build the Experiment of a search.
+
+    Raises:
+        InvalidParameter: The trainer has no image, or its command cannot pass through Katib unchanged.
+    """
+    from kubeflow import katib
+    from kubernetes.client import V1ObjectMeta
+
+    return plain(
+        katib.V1beta1Experiment(
+            api_version="kubeflow.org/v1beta1",
+            kind="Experiment",
+            metadata=V1ObjectMeta(
+                name=spec.name, labels=labels(spec.run_id), annotations={SPEC_ANNOTATION: spec_hash(spec)}
+            ),
+            spec=katib.V1beta1ExperimentSpec(
+                parameters=[_parameter(parameter) for parameter in spec.search_space],
+                objective=_objective(spec),
+                algorithm=_algorithm(spec),
+                early_stopping=_early_stopping(spec),
+                max_trial_count=spec.max_trials,
+                parallel_trial_count=spec.parallel_trials,
+                max_failed_trial_count=spec.max_failed_trials,
+                metrics_collector_spec=katib.V1beta1MetricsCollectorSpec(
+                    collector=katib.V1beta1CollectorSpec(kind="StdOut")
+                ),
+                resume_policy="Never",
+                trial_template=_trial_template(spec),
+            ),
+        )
+    )
+
+
+def _parameter(parameter: Parameter) -> V1beta1ParameterSpec:
+    from kubeflow import katib
+
+    if parameter.type in ("double", "int"):
+        space = katib.V1beta1FeasibleSpace(
+            min=format_value(parameter.min),
+            max=format_value(parameter.max),
+            step=format_value(parameter.step) if parameter.step else None,
+            distribution=parameter.distribution,
+        )
+    else:
+        space = katib.V1beta1FeasibleSpace(list=[format_value(value) for value in parameter.values])
+    return katib.V1beta1ParameterSpec(name=parameter.name, parameter_type=parameter.type, feasible_space=space)
+
+
+def _objective(spec: TuneSpec) -> V1beta1ObjectiveSpec:
+    from kubeflow import katib
+
+    return katib.V1beta1ObjectiveSpec(
+        type=spec.objective.direction,
+        goal=spec.objective.goal,
+        objective_metric_name=spec.objective.metric,
+        additional_metric_names=list(spec.objective.additional) or None,
+    )
+
+
+def _algorithm(spec: TuneSpec) -> V1beta1AlgorithmSpec:
+    from kubeflow import katib
+
+    settings = [katib.V1beta1AlgorithmSetting(name=k, value=v) for k, v in spec.algorithm.settings.items()]
+    return katib.V1beta1AlgorithmSpec(algorithm_name=spec.algorithm.name, algorithm_settings=settings or None)
+
+
+def _early_stopping(spec: TuneSpec) -> V1beta1EarlyStoppingSpec | None:
+    from kubeflow import katib
+
+    if spec.early_stopping is None:
+        return None
+    settings = {
+        "min_trials_required": spec.early_stopping.min_trials_required,
+        "start_step": spec.early_stopping.start_step,
+    }
+    return katib.V1beta1EarlyStoppingSpec(
+        algorithm_name="medianstop",
+        algorithm_settings=[katib.V1beta1EarlyStoppingSetting(name=k, value=str(v)) for k, v in settings.items()],
+    )
+
+
+def _trial_template(spec: TuneSpec) -> V1beta1TrialTemplate:
+    """Describe a trial; it is retained, or the logs of those that fail would go with them."""
+    from kubeflow import katib
+
+    return katib.V1beta1TrialTemplate(
+        primary_container_name=JOB_CONTAINER if spec.workers == 1 else tfjob.CONTAINER,
+        trial_parameters=[
+            katib.V1beta1TrialParameterSpec(name=parameter.name, reference=parameter.name)
+            for parameter in spec.search_space
+        ],
+        trial_spec=_job(spec) if spec.workers == 1 else tfjob.trial(spec, _command(spec)),
+        retain=True,
+    )
+
+
+def _command(spec: TuneSpec) -> list[str]:
+    return command.trial(spec.trainer, in_pod(spec.data_path, "data_path"), spec.search_space, spec.epochs)
+
+
+def _job(spec: TuneSpec) -> Manifest:
+    from kubernetes import client
+
+    tfjob.require_image(spec.trainer)
+    template = pod_template(
+        JOB_CONTAINER, spec.trainer.image, _command(spec), environment(), spec.compute, spec.claim
+    )
+    job = client.V1Job(
+        api_version="batch/v1",
+        kind="Job",
+        metadata=client.V1ObjectMeta(labels={**tfjob.queue_label(spec.compute), **SIDECAR_OPT_OUT}),
+        spec=client.V1JobSpec(backoff_limit=0, active_deadline_seconds=spec.timeout, template=template),
+    )
+    return plain(job)
