@@ -39,6 +39,14 @@ class Engine(ABC):
         self.report = report
 
     @abstractmethod
+    def check(self, tune: TuneSpec, serve: ServeSpec) -> None:
+        """Refuse, before a run has made anything, what would hang or fail in these surroundings.
+
+        Raises:
+            Unavailable: What this engine needs is not there; the message says how to mend each thing.
+        """
+
+    @abstractmethod
     def tune(self, spec: TuneSpec) -> TuneResult:
         """Search for hyper-parameters until the trials are spent or the goal is reached.
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from hyperflow.engines.local import guard, warm
 from hyperflow.errors import Unavailable
@@ -23,6 +23,8 @@ from hyperflow.volume import writable
 
 LAUNCHER = "HYPERFLOW_LAUNCHER"
 """Environment variable with the socket of a running warm launcher."""
+
+Lifetime = Literal["caller", "run", "free"]
 
 _PATIENCE = 5.0  # seconds between a polite and an impolite end
 
@@ -88,14 +90,14 @@ class Job:
         return tail(self.log, lines)
 
 
-def start(argv: Sequence[str], env: Mapping[str, str], output: int, *, detached: bool = False) -> Process:
+def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Lifetime = "caller") -> Process:
     """Start a program in a process group of its own, warm where it is one of ours.
 
     Args:
         argv: Program and arguments.
         env: Its whole environment.
         output: Descriptor for its standard output and error.
-        detached: Whether it may outlive this process.
+        lifetime: Whose end is its end too: this process's, the run's, or nobody's.
 
     Raises:
         Unavailable: There is no such program.
@@ -103,9 +105,9 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, *, detached:
     module = _own_module(argv)
     launcher = os.environ.get(LAUNCHER)
     if module and launcher and Path(launcher).exists():
-        return _Forked(launcher, module, argv[3:], env, output, detached)
+        return _Forked(launcher, module, argv[3:], env, output, lifetime)
     command = [sys.executable, *argv[1:]] if module else list(argv)
-    if not detached:
+    if lifetime != "free":
         command = [sys.executable, "-S", guard.__file__, str(os.getpid()), *command]
     if shutil.which(argv[0], path=env.get("PATH")) is None and not module:
         raise Unavailable(f"the program {argv[0]!r} was not found", remedy="correct trainer_command, or install it")
@@ -132,9 +134,9 @@ class _Spawned:
 
 class _Forked:
     def __init__(
-        self, launcher: str, module: str, argv: Sequence[str], env: Mapping[str, str], output: int, detached: bool
+        self, launcher: str, module: str, argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Lifetime
     ) -> None:
-        request = {"module": module, "argv": list(argv), "env": dict(env), "detached": detached}
+        request = {"module": module, "argv": list(argv), "env": dict(env), "lifetime": lifetime}
         self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(launcher)
@@ -143,7 +145,7 @@ class _Forked:
             raise Unavailable("the warm launcher has ended", str(error), "run it again") from error
         self._answers = self._connection.makefile("r")
         self.pid = self._read()["pid"]
-        if detached:
+        if lifetime != "caller":
             self._close()
 
     def wait(self) -> int:

@@ -31,7 +31,12 @@ _STATUS = "status"
 _SECONDS = "seconds"
 _METRICS = "metrics"
 _SPEC = "spec"
-_STALE = "killed"
+_STATES = {
+    "succeeded": TrialState.COMPLETE,
+    "early-stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "metrics-unavailable": TrialState.FAIL,
+}
 
 
 class Search:
@@ -171,8 +176,7 @@ class Search:
                 f"{len(ended)} trials ended and none reported a finite {self._spec.objective.metric}",
                 "look at the logs in " + str(self._folder),
             )
-        shown = [t for t in self._study.get_trials(deepcopy=False) if t.state.is_finished() or t.number in self._jobs]
-        trials = tuple(_trial(self._spec, t) for t in shown if t.user_attrs.get(_STATUS) != _STALE)
+        trials = tuple(_trial(self._spec, trial) for trial in ended)
         return TuneResult(_trial(self._spec, best), trials, str(self._folder / "study.db"))
 
 
@@ -190,7 +194,6 @@ def _open_study(spec: TuneSpec, folder: Path) -> optuna.Study:
         )  # fmt: skip
     study.set_user_attr(_SPEC, fingerprint(spec))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study._storage.set_trial_user_attr(trial._trial_id, _STATUS, _STALE)
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
     study.sampler = _sampler(spec.algorithm, len(study.get_trials(deepcopy=False)))
@@ -265,8 +268,7 @@ def _pruner(spec: TuneSpec) -> optuna.pruners.BasePruner:
 
 def _ended(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that count: not the ones a killed search left, which run again under another number."""
-    trials = study.get_trials(deepcopy=False)
-    return [t for t in trials if t.state.is_finished() and t.user_attrs.get(_STATUS, _STALE) != _STALE]
+    return [trial for trial in study.get_trials(deepcopy=False) if _STATES.get(trial.user_attrs.get(_STATUS)) is trial.state]
 
 
 def _best(spec: TuneSpec, trials: list[FrozenTrial]) -> FrozenTrial | None:
@@ -280,7 +282,7 @@ def _trial(spec: TuneSpec, trial: FrozenTrial) -> Trial:
     seen = attributes.get(_METRICS, {})
     value = trial.value if trial.state == TrialState.COMPLETE else seen.get(spec.objective.metric)
     return Trial(
-        f"{spec.name}-{trial.number:03d}", attributes.get(_STATUS, "running"), dict(trial.params), value, seen,
+        f"{spec.name}-{trial.number:03d}", attributes[_STATUS], dict(trial.params), value, seen,
         attributes.get(_SECONDS, 0.0),
     )  # fmt: skip
 

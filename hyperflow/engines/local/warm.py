@@ -3,10 +3,11 @@
 Importing TensorFlow takes seconds, forking a process that has imported it takes milliseconds. One
 launcher serves a whole run: every trial, every worker and the model server start from it.
 
-One connection is one process. The client sends a JSON line (module, argv, env, detached) together
+One connection is one process. The client sends a JSON line (module, argv, env, lifetime) together
 with the descriptor that becomes standard output; the launcher answers {"pid": …} and, when the
-process has ended, {"exit": …}. A client that goes away takes its process with it, unless that is
-detached. The launcher itself ends with the process that started it.
+process has ended, {"exit": …}. The lifetime says whose end is the process's too: the client's
+(`caller`), the launcher's (`run`) or nobody's (`free`). The launcher itself ends with the process
+that started it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Launcher:
             self._become(request, output)
         os.close(output)
         _send(client, {"pid": pid})
-        if request["detached"]:
+        if request["lifetime"] != "caller":
             client.close()
             return
         self._clients[pid] = client
@@ -82,7 +83,7 @@ class Launcher:
                 client.close()
             launcher = os.getppid()
             os.setsid()
-            if not request["detached"]:
+            if request["lifetime"] != "free":
                 die_with_parent(launcher)
             code = _run(request, output)
         finally:

@@ -1,0 +1,72 @@
+"""Compile every pipeline and component to YAML: `python compile.py`, or `--check` to see whether build/ is current."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+BUILD = Path(__file__).parent / "build"
+PIPELINES = ("train_and_serve",)
+COMPONENTS = ("check", "load_data", "tune", "train", "decide", "deploy", "predict")
+
+
+def main() -> int:
+    """Compile, or compare; return 1 where build/ is not what the source says."""
+    arguments = _arguments()
+    for variable, image in (("HYPERFLOW_IMAGE", arguments.image), ("HYPERFLOW_MODEL_IMAGE", arguments.model_image)):
+        if image:
+            os.environ[variable] = image
+    if not arguments.check:
+        for path in compile_all(arguments.output):
+            print(path)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        drifted = _compare(compile_all(Path(folder)), arguments.output)
+    for line in drifted:
+        print(line, file=sys.stderr)
+    print("build/ differs from the source: run `python compile.py`" if drifted else "build/ is current")
+    return 1 if drifted else 0
+
+
+def compile_all(output: Path) -> list[Path]:
+    """Write all pipelines, and the components in a folder beside them; return the files."""
+    import importlib
+
+    from kfp import compiler
+
+    files = []
+    for package, names, folder in (("pipelines", PIPELINES, output), ("components", COMPONENTS, output / "components")):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            made = getattr(importlib.import_module(f"{package}.{name}"), name)
+            files.append(folder / f"{name}.yaml")
+            compiler.Compiler().compile(made, str(files[-1]))
+    return files
+
+
+def _compare(fresh: list[Path], build: Path) -> list[str]:
+    root = fresh[0].parent
+    drifted = []
+    for path in fresh:
+        committed = build / path.relative_to(root)
+        if not committed.exists():
+            drifted.append(f"{committed} is missing")
+        elif committed.read_bytes() != path.read_bytes():
+            drifted.append(f"{committed} is not what the source compiles to")
+    return drifted
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image", help="image of the steps, best with a digest (or HYPERFLOW_IMAGE)")
+    parser.add_argument("--model-image", help="image of trainer and predictor (or HYPERFLOW_MODEL_IMAGE)")
+    parser.add_argument("--output", type=Path, default=BUILD, help="folder to write to or compare with")
+    parser.add_argument("--check", action="store_true", help="compare instead of writing; exit 1 on a difference")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

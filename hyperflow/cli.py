@@ -1,0 +1,287 @@
+"""The command line: `hyperflow run`, `serve`, `predict`, `stop`, `runs`, `parameters`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from hyperflow import __version__, volume
+from hyperflow.errors import HyperflowError, Unavailable
+from hyperflow.progress import Progress as Forward
+
+app = typer.Typer(
+    help="Tune, train and serve a model with one pipeline.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+console = Console()
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")]
+Pipeline = Annotated[str, typer.Option(help="A pipeline in build/, or the path of a compiled one.")]
+Volume = Annotated[Path | None, typer.Option(help="The volume's folder (or HYPERFLOW_VOLUME).", show_default="volume")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+_DEFAULT_VOLUME = "volume"
+
+
+@app.command()
+def run(
+    assignments: Set = None,
+    pipeline: Pipeline = "train_and_serve",
+    run_id: Annotated[str, typer.Option(help="Go on with this run, or give a new one this id.")] = "",
+    keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Leave the service running at the end.")] = False,
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 for any free one.", min=0, max=65535)] = 0,
+    folder: Volume = None,
+    debug: Debug = False,
+) -> None:
+    """Run a pipeline on this machine, to a tested, served model."""
+    from hyperflow import runner
+
+    with _told(debug):
+        _use_volume(folder)
+        path = find_pipeline(pipeline)
+        chosen = run_id or runner.new_run_id()
+        request = runner.Request(path, runner.read_values(path, assignments or []), chosen, keep_serving, port)
+        console.print(f"Run [bold]{chosen}[/bold] of {path.name} on the volume {volume.root()}", highlight=False)
+        with _display() as listener:
+            summary = runner.run(request, listener)
+        _show_summary(summary)
+        if summary["endpoint"] and not keep_serving:
+            console.print(f"The service ended with the run. To serve the model: hyperflow serve {summary['model_path']}")
+
+
+@app.command()
+def parameters(pipeline: Pipeline = "train_and_serve", debug: Debug = False) -> None:
+    """List a pipeline's parameters, their defaults and meanings."""
+    from hyperflow import runner
+
+    with _told(debug):
+        table = Table("parameter", "default", "meaning")
+        for name, entry in runner.declared(find_pipeline(pipeline)).items():
+            table.add_row(name, json.dumps(entry.get("defaultValue")), entry.get("description", ""))
+        console.print(table)
+
+
+@app.command()
+def serve(
+    model_path: Annotated[Path, typer.Argument(help="Folder of a model, with its version folder inside.")],
+    name: Annotated[str, typer.Option(help="The model's name in requests.")] = "fashion-mnist",
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=0, max=65535)] = 8080,
+    background: Annotated[bool, typer.Option("--background", help="Return once it answers.")] = False,
+    folder: Volume = None,
+    debug: Debug = False,
+) -> None:
+    """Serve a saved model until Ctrl-C, or in the background until `hyperflow stop`."""
+    with _told(debug):
+        _use_volume(folder)
+        model = model_path.absolute()
+        if not any((version / "saved_model.pb").exists() for version in model.glob("[0-9]*")):
+            raise Unavailable(f"{model} holds no model", "no numbered folder in it has a saved_model.pb", "correct the path")
+        if not background:
+            words = [f"--model_name={name}", f"--model_dir={model}", f"--http_port={port}", "--enable_grpc=false"]
+            os.execv(sys.executable, [sys.executable, "-m", "hyperflow.serving", "--host=127.0.0.1", *words])
+        from hyperflow.engines.local.services import KEEP, Services
+        from hyperflow.specs import ModelRef, ServeSpec
+
+        os.environ[KEEP] = "1"
+        services = Services(volume.root() / "services")
+        services.stage(ServeSpec("by-hand", name, ModelRef(str(model)), port=port))
+        endpoint = services.promote(name)
+        console.print(f"{name} answers at {endpoint.url}/v1/models/{name}:predict", highlight=False)
+
+
+@app.command()
+def predict(
+    name: Annotated[str, typer.Argument(help="The service.")] = "fashion-mnist",
+    url: Annotated[str, typer.Option(help="Base URL; by default that of the service on this machine.")] = "",
+    instances: Annotated[int, typer.Option(help="Labelled test images to send.", min=1, max=10_000)] = 10,
+    folder: Volume = None,
+    debug: Debug = False,
+) -> None:
+    """Send labelled test images to a served model and show its answers."""
+    from hyperflow import data, smoke
+    from hyperflow.engines.local.services import Services
+    from hyperflow.specs import Endpoint, ModelRef
+
+    with _told(debug):
+        _use_volume(folder)
+        endpoint: Endpoint | None = Endpoint(name, url.rstrip("/"), ModelRef("/")) if url else None
+        endpoint = endpoint or Services(volume.root() / "services").serving(name)
+        if endpoint is None:
+            raise Unavailable(f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url")
+        dataset = data.load("auto", "fashion-mnist")
+        images, labels = dataset.images("test")[:instances], dataset.labels("test")[:instances]
+        result = smoke.run(endpoint, images, labels)
+        table = Table("image", "is", "read as", "probability")
+        for index, row in enumerate(result.answers[:20]):
+            read = int(row.argmax())
+            colour = "green" if read == labels[index] else "red"
+            answer = f"[{colour}]{dataset.classes[read]}[/]"
+            table.add_row(str(index), dataset.classes[labels[index]], answer, f"{row[read]:.3f}")
+        console.print(table)
+        console.print(
+            f"accuracy {result.accuracy:.3f} of {result.instances}, p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
+        )
+
+
+@app.command()
+def stop(
+    name: Annotated[str, typer.Argument(help="The service; all of them if none is named.")] = "",
+    folder: Volume = None,
+    debug: Debug = False,
+) -> None:
+    """End services that were left running."""
+    from hyperflow.engines.local.services import Services
+
+    with _told(debug):
+        _use_volume(folder)
+        services = Services(volume.root() / "services")
+        stopped = [each for each in ([name] if name else services.names()) if services.stop(each)]
+        console.print(f"stopped {', '.join(stopped)}" if stopped else "nothing runs")
+
+
+@app.command()
+def runs(folder: Volume = None, debug: Debug = False) -> None:
+    """List the runs on the volume."""
+    with _told(debug):
+        _use_volume(folder)
+        table = Table("run", "ended", "test accuracy", "decision", "seconds")
+        for path in sorted((volume.root() / "runs").glob("*")):
+            summary = _read_summary(path)
+            if summary is None:
+                table.add_row(path.name, "[yellow]not ended[/]", "", "", "")
+                continue
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime((path / "summary.json").stat().st_mtime))
+            decision = "deployed" if summary["decision"]["deploy"] else "skipped"
+            table.add_row(
+                path.name, when, f"{summary['test_accuracy']:.4f}", decision, f"{summary['total_seconds']:.0f}"
+            )
+        console.print(table)
+
+
+def find_pipeline(name: str) -> Path:
+    """Find a compiled pipeline by path, or by name in build/ here or beside the package's source."""
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    here = Path("build") / f"{name}.yaml"
+    return here if here.exists() else Path(__file__).parents[1] / "build" / f"{name}.yaml"
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@contextmanager
+def _told(debug: bool) -> Iterator[None]:
+    """Print an error of ours as its message alone, and exit by its code."""
+    if debug:
+        os.environ["HYPERFLOW_DEBUG"] = "1"
+    try:
+        yield
+    except HyperflowError as error:
+        if debug:
+            raise
+        Console(stderr=True).print(f"[red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+@contextmanager
+def _display() -> Iterator[Any]:
+    """Show stages and progress: bars in a terminal, a line a change elsewhere."""
+    from hyperflow.runner import Listener
+
+    if not console.is_terminal:
+        yield Listener(lambda stage: print(f"{stage} …", flush=True), lambda p: print(p, flush=True), _print_line)
+        return
+    columns = (
+        SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description:<10}"), BarColumn(20),
+        MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[text]}", markup=False),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(file=sys.__stdout__)) as bars:
+        shown = _Bars(bars)
+        yield Listener(shown.stage, shown.progress, lambda line: None)
+        shown.finish()
+
+
+class _Bars:
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._current: TaskID | None = None
+
+    def stage(self, name: str) -> None:
+        self.finish()
+        self._current = self._bars.add_task(name, total=None, text="")
+
+    def progress(self, forward: Forward) -> None:
+        if self._current is not None:
+            self._bars.update(self._current, completed=forward.done, total=forward.total or None, text=forward.text)
+
+    def finish(self) -> None:
+        if self._current is not None:
+            total = self._bars.tasks[-1].total or 1
+            self._bars.update(self._current, total=total, completed=total)
+
+
+def _print_line(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
+def _show_summary(summary: dict[str, Any]) -> None:
+    table = Table(show_header=False, box=None)
+    smoke, decision = summary["smoke"], summary["decision"]
+    best = ", ".join(f"{name} {value:.4g}" for name, value in summary["best_parameters"].items())
+    rows = {
+        "decision": f"{'[green]deployed[/]' if decision['deploy'] else '[yellow]skipped[/]'}: {_escape(decision['reason'])}",
+        "best parameters": best,
+        "validation accuracy": f"{summary['validation_accuracy']:.4f}",
+        "test accuracy": f"[bold]{summary['test_accuracy']:.4f}[/]",
+        "model": summary["model_path"],
+        "endpoint": summary["endpoint"] or "none",
+        "smoke test": "none"
+        if smoke is None
+        else f"accuracy {smoke['accuracy']:.3f} of {smoke['instances']}, p50 {smoke['p50_ms']:.1f} ms, "
+        f"p99 {smoke['p99_ms']:.1f} ms",
+        "report": summary["report"],
+        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary["seconds"].items())
+        + f"; {summary['total_seconds']:.0f} in all",
+    }
+    for name, value in rows.items():
+        table.add_row(f"[dim]{name}[/]", value)
+    console.print(table)
+
+
+def _read_summary(folder: Path) -> dict[str, Any] | None:
+    try:
+        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return summary
+
+
+def _use_volume(folder: Path | None) -> None:
+    chosen = folder or os.environ.get(volume.ENVIRONMENT) or _DEFAULT_VOLUME
+    os.environ[volume.ENVIRONMENT] = str(Path(chosen).absolute())
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        console.print(__version__)
+        raise typer.Exit

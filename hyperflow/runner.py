@@ -1,0 +1,371 @@
+"""Run a compiled pipeline on this machine: the YAML from build/, kfp.local's subprocess runner, our local engine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import re
+import secrets
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import yaml
+
+from hyperflow import report, volume
+from hyperflow.engines.local import processes
+from hyperflow.engines.local.services import KEEP, Services
+from hyperflow.errors import Cancelled, HyperflowError, InvalidParameter, JobFailed, Unavailable
+from hyperflow.parameters import PORT, Parameters
+from hyperflow.progress import Progress
+from hyperflow.specs import check_run_id
+from hyperflow.steps import RUN_ID
+
+STAGES = ("check", "load_data", "tune", "train", "decide", "deploy", "predict")
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_STARTED = re.compile(r"Executing task '([a-z0-9-]+)'")
+_FAILED = re.compile(r"\s*error: ")
+_LOGGED = re.compile(r"\d\d:\d\d:\d\d\.\d+ - ")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how a run goes.
+
+    Args:
+        stage: Called with each stage's name when it starts.
+        progress: Called with each step forward.
+        line: Called with every other line that a step prints.
+    """
+
+    stage: Callable[[str], None]
+    progress: Callable[[Progress], None]
+    line: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run on this machine.
+
+    Args:
+        pipeline: The compiled pipeline.
+        values: Parameters that differ from the defaults, as `read_values` reads them.
+        run_id: The run's id; one that was used goes on where that run stopped.
+        keep_serving: Whether the service outlives the run.
+        port: Port to serve on; 0 for any free one.
+    """
+
+    pipeline: Path
+    values: Mapping[str, Any]
+    run_id: str
+    keep_serving: bool = False
+    port: int = 0
+
+
+def new_run_id() -> str:
+    """Make an id that sorts by time and that no other run has."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def read_values(pipeline: Path, assignments: Iterator[str] | list[str]) -> dict[str, Any]:
+    """Read `name=value` texts by the types that the compiled pipeline declares.
+
+    Raises:
+        InvalidParameter: There is no such parameter, or the text does not read as its type.
+    """
+    types = declared(pipeline)
+    values = {}
+    for assignment in assignments:
+        name, found, text = assignment.partition("=")
+        if not found:
+            raise InvalidParameter("--set", assignment, "name=value")
+        if name not in types:
+            raise InvalidParameter(name, text, _instead(name, list(types)))
+        values[name] = _typed(name, text, types[name]["parameterType"])
+    return values
+
+
+def declared(pipeline: Path) -> dict[str, dict[str, Any]]:
+    """Return the parameters that a compiled pipeline declares: type, default and description by name.
+
+    Raises:
+        Unavailable: There is no such pipeline.
+    """
+    try:
+        with pipeline.open(encoding="utf-8") as file:
+            specification = next(yaml.load_all(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except OSError as error:
+        raise Unavailable(f"there is no pipeline at {pipeline}", str(error), "run `python compile.py`") from error
+    parameters: dict[str, dict[str, Any]] = specification["root"]["inputDefinitions"]["parameters"]
+    return parameters
+
+
+def run(request: Request, listener: Listener) -> dict[str, Any]:
+    """Run the pipeline to its end and return its summary.
+
+    Raises:
+        HyperflowError: A parameter, this machine or a step did not do; the message is that step's.
+    """
+    check_run_id(request.run_id)
+    known = {item.name for item in fields(Parameters)}
+    Parameters(**{name: value for name, value in request.values.items() if name in known})
+    folder = volume.run_path(request.run_id)
+    started = time.time()
+    with _exclusive(folder), _environment(request), _signals():
+        try:
+            with processes.launcher():
+                try:
+                    _execute(request, folder, listener)
+                    return _conclude(request, folder, started)
+                finally:
+                    _stop_services(request.run_id)
+        finally:
+            _end_children()
+
+
+def _execute(request: Request, folder: Path, listener: Listener) -> None:
+    """Have kfp.local run the steps, with what they print going to the log and the listener."""
+    from kfp import components, local
+
+    logging_to = _Output(folder / "log.txt", listener)
+    with warnings.catch_warnings(), logging_to, contextlib.redirect_stdout(logging_to):
+        warnings.simplefilter("ignore")  # that images and limits have no effect here
+        local.init(
+            local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), workspace_root=str(folder / "tmp")
+        )
+        pipeline = components.load_component_from_file(str(request.pipeline))
+        for dag in _dags(pipeline.pipeline_spec):
+            for task in dag.tasks.values():
+                task.ClearField("retry_policy")  # here a retry is the user's: the same command with the same run id
+        try:
+            pipeline(**request.values)
+        except RuntimeError as error:
+            raise _Reported(logging_to.failure or str(error)) from error
+
+
+class _Reported(JobFailed):
+    """A step failed and has said so itself, in the very words to show."""
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class _Output(io.TextIOBase):
+    """What kfp.local prints: kept in the log, and sorted for the listener."""
+
+    def __init__(self, log: Path, listener: Listener) -> None:
+        with volume.writable(log.parent):
+            self._log = log.open("a", encoding="utf-8")
+        self._listener = listener
+        self._rest = ""
+        self._failure: list[str] = []
+
+    @property
+    def failure(self) -> str:
+        """The error that a step printed last."""
+        return "\n".join(self._failure)
+
+    def write(self, text: str) -> int:
+        """Take some text; act on each line once it is whole."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._take(_ANSI.sub("", line).removeprefix("    "))
+        return len(text)
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+        super().close()
+
+    def _take(self, line: str) -> None:
+        with volume.writable(Path(self._log.name).parent):
+            self._log.write(line + "\n")
+            self._log.flush()
+        started = _STARTED.search(line)
+        progress = Progress.parse(line)
+        if started:
+            self._listener.stage(started[1].replace("-", "_"))
+        elif progress:
+            self._listener.progress(progress)
+        elif _FAILED.match(line):
+            self._failure = [line.strip().removeprefix("error: ")]
+        elif self._failure and line.startswith("  "):
+            self._failure.append(line)
+        elif line.strip() and not _LOGGED.match(line) and not set(line) <= {"-"}:
+            self._listener.line(line)
+
+
+def _dags(specification: Any) -> Iterator[Any]:
+    yield specification.root.dag
+    for component in specification.components.values():
+        if component.HasField("dag"):
+            yield component.dag
+
+
+def _conclude(request: Request, folder: Path, started: float) -> dict[str, Any]:
+    """Write the report and the summary from the steps' records."""
+    records = read_records(folder)
+    train, decide, predict = records["train"], records["decide"], records.get("predict")
+    summary = {
+        "run_id": request.run_id,
+        "decision": {"deploy": decide["deploy"], "reason": decide["reason"]},
+        "best_parameters": records["tune"]["best"]["parameters"] if "tune" in records else train["model"]["parameters"],
+        "validation_accuracy": train["metrics"].get("validation-accuracy"),
+        "test_accuracy": train["model"]["accuracy"],
+        "model_path": train["model"]["path"],
+        "endpoint": _prediction_url(predict),
+        "smoke": {key: predict[key] for key in ("accuracy", "instances", "p50_ms", "p99_ms")} if predict else None,
+        "report": str(folder / "report.html"),
+        "seconds": {stage: record["seconds"] for stage, record in records.items()},
+        "total_seconds": round(time.time() - started, 1),
+    }
+    sections = [report.summary(summary)]
+    sections += [report.trials(records["tune"])] if "tune" in records else []
+    sections += report.training(train, _misread(records))
+    volume.write_text(folder / "report.html", report.page(f"Run {request.run_id}", sections))
+    volume.write_text(folder / "summary.json", json.dumps(summary, indent=2))
+    return summary
+
+
+def read_records(folder: Path) -> dict[str, Any]:
+    """Read what the steps of a run wrote down, in the order of the stages."""
+    paths = {stage: folder / "steps" / f"{stage}.json" for stage in STAGES}
+    return {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in paths.items() if path.exists()}
+
+
+def _misread(records: Mapping[str, Any]) -> dict[int, Any]:
+    from hyperflow import data
+
+    wanted = [entry["index"] for entry in records["train"]["evaluation"].get("misread", [])]
+    images = data.open_dataset(records["load_data"]["dataset"]["path"]).images("test") if wanted else []
+    return {index: images[index] for index in wanted}
+
+
+def _prediction_url(predict: Mapping[str, Any] | None) -> str | None:
+    if predict is None:
+        return None
+    endpoint = predict["endpoint"]
+    return f"{endpoint['url']}/v1/models/{endpoint['name']}:predict"
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold the run's folder, so that two commands never work on one run at a time."""
+    with volume.writable(folder):
+        (folder / "steps").mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            remedy = "wait for it, or choose another run id"
+            raise Unavailable(f"run {folder.name} is being run by another process", remedy=remedy) from error
+        for stale in (folder / "steps").glob("*.json"):
+            stale.unlink()
+        yield
+
+
+@contextmanager
+def _environment(request: Request) -> Iterator[None]:
+    """Tell the steps, by environment, what a cluster would tell them by mounts and placeholders."""
+    here = {
+        "HYPERFLOW_ENGINE": "local", volume.ENVIRONMENT: str(volume.root()), RUN_ID: request.run_id,
+        PORT: str(request.port), KEEP: "1" if request.keep_serving else "", "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    before = dict(os.environ)
+    os.environ.update(here)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Make SIGTERM end the run as Ctrl-C does: the step is told, and everything else follows."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        _end_children()
+        raise Cancelled(
+            "the run was stopped", f"it got {signal.Signals(number).name}", "give --run-id with its id to go on"
+        )
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_children() -> None:
+    """End the step that is running, which ends what it started."""
+    steps = [child for child in psutil.Process().children() if "warm" not in " ".join(_command(child))]
+    for child in steps:
+        for process in (*_descendants(child), child):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+    psutil.wait_procs(steps, timeout=15)
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+
+
+def _stop_services(run_id: str) -> None:
+    services = Services(volume.root() / "services")
+    for name in services.names():
+        services.stop(name, run_id)
+
+
+def _typed(name: str, text: str, kind: str) -> Any:
+    """Read a value's text by its KFP type."""
+    try:
+        if kind == "STRING":
+            return text
+        value = json.loads(text.lower() if kind == "BOOLEAN" else text)
+    except ValueError:
+        value = None
+    wanted: dict[str, tuple[type, ...]] = {
+        "NUMBER_INTEGER": (int,), "NUMBER_DOUBLE": (int, float), "BOOLEAN": (bool,), "LIST": (list,), "STRUCT": (dict,),
+    }  # fmt: skip
+    words = {
+        "NUMBER_INTEGER": "a whole number", "NUMBER_DOUBLE": "a number", "BOOLEAN": "true or false",
+        "LIST": "a JSON list", "STRUCT": "a JSON object",
+    }  # fmt: skip
+    if not isinstance(value, wanted[kind]) or (isinstance(value, bool) and kind != "BOOLEAN"):
+        raise InvalidParameter(name, text, words[kind])
+    return float(value) if kind == "NUMBER_DOUBLE" else value
+
+
+def _instead(name: str, names: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, names, 3)
+    return f"a parameter of the pipeline: {' or '.join(close) if close else ', '.join(sorted(names))}"
+
+
+__all__ = ["HyperflowError", "Listener", "Request", "declared", "new_run_id", "read_records", "read_values", "run"]

@@ -1,0 +1,1 @@
+"""The pipelines: wiring only. What a step does is in `components` and below."""

@@ -1,0 +1,31 @@
+"""What Kubernetes is told about every step: claim, cache, retries, time limit, resources, least power."""
+
+from kfp import dsl, kubernetes
+
+from hyperflow.volume import MOUNT_PATH
+
+QUARTER_HOUR, HOUR = 900, 3600
+USER = 1000
+"""The fixed user of our images; the claim's folders belong to its group."""
+
+_RETRIES = 2  # a step that finds its job again loses nothing by being run again
+
+
+def apply(task: dsl.PipelineTask, claim: str, *, cache: bool = False, timeout: int = 0) -> dsl.PipelineTask:
+    """Give a task the settings that all steps share.
+
+    Args:
+        task: The step.
+        claim: The volume claim, or the pipeline parameter that names it.
+        cache: Whether KFP may reuse an earlier result; never for a step that creates something.
+        timeout: Seconds for one attempt's pod; 0 where the step's own parameter limits it.
+    """
+    kubernetes.mount_pvc(task, pvc_name=claim, mount_path=MOUNT_PATH)
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
+    if timeout:
+        kubernetes.set_timeout(task, timeout)
+    task.set_caching_options(cache)
+    task.set_retry(_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration="60s")
+    task.set_cpu_request("100m").set_memory_request("512Mi").set_memory_limit("2Gi")
+    return task
