@@ -1,0 +1,288 @@
+"""Build the control plane and the operators that the cluster tests run, from their Go modules.
+
+    python tests/cluster/binaries.py            build what is missing
+    python tests/cluster/binaries.py --list     say what is built and what a build would take
+    python tests/cluster/binaries.py --check    build, then start everything once and prove that it works
+
+Each upstream module is built from a scratch module of ours that requires it at one version and repeats its `replace`
+directives, which count only in a main module. The binaries land in a cache outside the tree, named by the versions.
+Go's own caches make a broken-off build resume where it stopped, and a finished binary is never built again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KUBERNETES, TRAINING_OPERATOR, KATIB, KSERVE = "1.34.4", "1.9.0", "0.19.0", "0.20.0"
+STAGING = "v0" + KUBERNETES.removeprefix("1")
+"""Release of the k8s.io modules that Kubernetes itself replaces by folders of its repository."""
+
+
+@dataclass(frozen=True)
+class Binary:
+    """One main package, and how long it takes to build on two cores with nothing cached."""
+
+    name: str
+    package: str
+    minutes: float
+    ldflags: str = ""
+
+
+@dataclass(frozen=True)
+class Module:
+    """An upstream module at one release, the binaries wanted from it and where its CRDs are."""
+
+    path: str
+    version: str
+    binaries: tuple[Binary, ...]
+    crds: tuple[str, ...] = ()
+
+
+_STAMP = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
+
+MODULES = (
+    Module(
+        "k8s.io/kubernetes",
+        KUBERNETES,
+        (
+            # Kubernetes requires the release of etcd that it is tested with, so both share one module and its packages.
+            Binary("etcd", "go.etcd.io/etcd/server/v3", 2),
+            Binary("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 12, _STAMP),
+            Binary("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 5, _STAMP),
+        ),
+    ),
+    Module(
+        "github.com/kubeflow/training-operator",
+        TRAINING_OPERATOR,
+        (Binary("training-operator", "github.com/kubeflow/training-operator/cmd/training-operator.v1", 5),),
+        ("manifests/base/crds/kubeflow.org_tfjobs.yaml",),
+    ),
+    Module(
+        "github.com/kserve/kserve",
+        KSERVE,
+        (Binary("kserve-controller", "github.com/kserve/kserve/cmd/manager", 6),),
+        ("config/crd/full/serving*.yaml", "config/crd/full/clusterstoragecontainer/serving*.yaml"),
+    ),
+    Module(
+        "github.com/kubeflow/katib",
+        KATIB,
+        (
+            Binary("katib-controller", "github.com/kubeflow/katib/cmd/katib-controller/v1beta1", 5),
+            Binary("katib-db-manager", "github.com/kubeflow/katib/cmd/db-manager/v1beta1", 1),
+            Binary("katib-goptuna", "github.com/kubeflow/katib/cmd/suggestion/goptuna/v1beta1", 1),
+            Binary(
+                "katib-file-metricscollector",
+                "github.com/kubeflow/katib/cmd/metricscollector/v1beta1/file-metricscollector",
+                1,
+            ),
+        ),
+    ),
+)
+
+ENVTEST_ASSETS = ("etcd", "kube-apiserver")
+"""Binaries taken from `KUBEBUILDER_ASSETS` where that is set."""
+
+BOUND_MINUTES = 45
+
+
+class BuildError(Exception):
+    """A binary could not be built; the message says why and where the log is."""
+
+
+def default_cache() -> Path:
+    """Return the folder of the binaries, named by the versions that they are built from."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    key = f"kubernetes-{KUBERNETES}_training-operator-{TRAINING_OPERATOR}_kserve-{KSERVE}_katib-{KATIB}"
+    return base / "hyperflow" / "cluster" / key
+
+
+def find(name: str, cache: Path) -> Path | None:
+    """Return the executable called `name`, from `KUBEBUILDER_ASSETS` or the cache, or None."""
+    places = [cache / "bin"]
+    if name in ENVTEST_ASSETS and (assets := os.environ.get("KUBEBUILDER_ASSETS")):
+        places.insert(0, Path(assets))
+    return next((place / name for place in places if os.access(place / name, os.X_OK)), None)
+
+
+def missing(cache: Path) -> list[str]:
+    """Return the names of the binaries that are not there."""
+    return [binary.name for module in MODULES for binary in module.binaries if find(binary.name, cache) is None]
+
+
+def go_command() -> str:
+    """Return the `go` command: the one on PATH, else where distributions and go.dev put it."""
+    found = shutil.which("go") or next(
+        (str(path) for path in (Path("/usr/local/go/bin/go"), Path("/usr/lib/go/bin/go")) if path.exists()), None
+    )
+    if found is None:
+        raise BuildError("Go is not installed. Install Go 1.25.8 or newer, or set KUBECONFIG to a test cluster.")
+    return found
+
+
+def build_all(cache: Path, minutes: float = BOUND_MINUTES) -> dict[str, str]:
+    """Build every missing binary within `minutes` and return why the others were left out, by name."""
+    deadline = time.monotonic() + minutes * 60
+    left_out: dict[str, str] = {}
+    for module in MODULES:
+        wanted = [binary for binary in module.binaries if find(binary.name, cache) is None]
+        if not wanted:
+            continue
+        try:
+            scratch = _scratch_module(module, cache, deadline)
+        except BuildError as error:
+            left_out.update({binary.name: str(error) for binary in wanted})
+            continue
+        for binary in wanted:
+            try:
+                _build(binary, scratch, cache, deadline)
+            except BuildError as error:
+                left_out[binary.name] = str(error)
+    return left_out
+
+
+def _scratch_module(module: Module, cache: Path, deadline: float) -> Path:
+    """Write the main module that `module` is built from, once, and return its folder."""
+    folder = cache / "modules" / module.path.rsplit("/", 1)[-1]
+    if (folder / "go.mod").exists():
+        return folder
+    _say(f"{module.path} v{module.version}: download")
+    with _timed(f"{module.path} v{module.version}: downloaded"):
+        source = json.loads(_go(["mod", "download", "-json", f"{module.path}@v{module.version}"], cache, deadline))
+    upstream = json.loads(_go(["mod", "edit", "-json", source["GoMod"]], cache, deadline))
+    _copy_crds(module, Path(source["Dir"]), cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_whole(folder / "go.mod", _go_mod(module, upstream))
+    return folder
+
+
+def _copy_crds(module: Module, source: Path, cache: Path) -> None:
+    """Copy the module's CRDs beside the binaries: its controllers want more of them than its users do."""
+    for path in (path for pattern in module.crds for path in source.glob(pattern)):
+        (cache / "crds").mkdir(parents=True, exist_ok=True)
+        _write_whole(cache / "crds" / path.name, path.read_text())
+
+
+def _go_mod(module: Module, upstream: dict[str, Any]) -> str:
+    """Return a go.mod that selects the same releases as `upstream` does when it is the main module."""
+    lines = [f"module hyperflow.test/{module.path.rsplit('/', 1)[-1]}", "", f"go {upstream['Go']}", ""]
+    lines += [f"require {module.path} v{module.version}", ""]
+    for replace in upstream.get("Replace") or []:
+        old, new = replace["Old"], replace["New"]
+        # Folders of the upstream repository are not in the module; those of Kubernetes are released beside it.
+        target = f"{new['Path']} {new['Version']}" if "Version" in new else f"{old['Path']} {STAGING}"
+        lines.append(f"replace {' '.join(filter(None, (old['Path'], old.get('Version'))))} => {target}")
+    return "\n".join(lines) + "\n"
+
+
+def _build(binary: Binary, scratch: Path, cache: Path, deadline: float) -> None:
+    """Build one binary; it appears whole or not at all."""
+    _say(f"{binary.name}: build, about {binary.minutes:g} min with nothing cached")
+    target = cache / "bin" / binary.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    with _timed(f"{binary.name}: built"):
+        arguments = ["build", "-p", "2", "-trimpath", "-ldflags", f"-s -w {binary.ldflags}".strip()]
+        _go([*arguments, "-o", str(part), binary.package], cache, deadline, folder=scratch, log=binary.name)
+    part.replace(target)
+
+
+def _go(
+    arguments: Sequence[str], cache: Path, deadline: float, folder: Path | None = None, log: str = "download"
+) -> str:
+    """Run `go` at low priority until `deadline` and return its output; its messages go to the log."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise BuildError("no time was left")
+    path = cache / "logs" / f"{log}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
+    with path.open("wb") as errors:
+        process = subprocess.Popen(
+            ["nice", "-n", "15", go_command(), *arguments],
+            cwd=folder or cache,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=left)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise BuildError(f"not done within its time; log: {path}") from error
+            raise
+    if process.returncode:
+        raise BuildError(f"{_reason(output, path)}; log: {path}")
+    return output.decode()
+
+
+def _reason(output: bytes, log: Path) -> str:
+    """Return why go failed: the error in its JSON answer, else the last line that it wrote."""
+    try:
+        return str(json.loads(output)["Error"])
+    except (ValueError, KeyError):
+        lines = log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "go failed without a message"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+@contextmanager
+def _timed(what: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    _say(f"{what} in {time.monotonic() - start:.0f} s")
+
+
+def _say(text: str) -> None:
+    print(f"[binaries] {text}", flush=True)
+
+
+def _list(cache: Path) -> None:
+    _say(f"cache: {cache}")
+    for module in MODULES:
+        for binary in module.binaries:
+            path = find(binary.name, cache)
+            state = f"{path.stat().st_size / 2**20:.0f} MiB" if path else f"missing, about {binary.minutes:g} min"
+            _say(f"{binary.name:28} {module.path} v{module.version}: {state}")
+
+
+def main() -> int:
+    """Build, list or check; exit 0 when every binary is there, 3 when some had to be left out."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of the binaries")
+    parser.add_argument("--minutes", type=float, default=BOUND_MINUTES, help="bound on the whole build")
+    parser.add_argument("--list", action="store_true", help="only say what is there")
+    parser.add_argument("--check", action="store_true", help="build, then start everything and prove that it works")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    if options.list:
+        _list(options.cache)
+        return 0
+    left_out = build_all(options.cache, options.minutes)
+    _list(options.cache)
+    for name, why in left_out.items():
+        _say(f"LEFT OUT: {name}: {why}")
+    return 3 if left_out else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
