@@ -1,0 +1,58 @@
+# The one list of commands; CI calls the same.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+RUN_ARGS ?=
+TEST_ARGS ?=
+SOURCES = hyperflow components pipelines compile.py tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check data compile lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+run: $(VENV)/.local data ## Tune, train, serve and test on this machine (RUN_ARGS="--set epochs=5")
+	$(BIN)/hyperflow run $(RUN_ARGS)
+
+test: $(VENV)/.dev ## Run the tests (TEST_ARGS="-k name")
+	$(BIN)/pytest $(TEST_ARGS)
+
+check: $(VENV)/.dev ## Style, types, layering, and whether build/ is current
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python compile.py --check
+
+compile: $(VENV)/.local ## Write build/*.yaml
+	$(BIN)/python compile.py
+
+data: $(VENV)/.local ## Get Fashion-MNIST, from Debian's package where no download is possible
+	$(BIN)/python -m hyperflow.data
+
+install: $(VENV)/.dev ## Set up .venv with everything
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: requirements/local.txt setup.cfg | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/local.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.local
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+LOCK = $(BIN)/uv pip compile setup.cfg --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --override requirements/overrides.txt
+
+lock: $(VENV)/.dev ## Make the requirement locks anew (UPGRADE=--upgrade)
+	$(LOCK) $(UPGRADE) --all-extras -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt --extra local --extra serving --extra kubeflow -o requirements/local.txt
+	$(LOCK) -c requirements/dev.txt --extra kubeflow -o requirements/steps.txt
+	$(LOCK) -c requirements/dev.txt --extra serving -o requirements/model.txt
+
+clean: ## Remove what can be made again, but no run and no model
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
