@@ -1,0 +1,114 @@
+"""The trainer's command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from hyperflow.errors import InvalidParameter, one_of
+
+MODELS = ("cnn", "mlp")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to train, on what, and how.
+
+    Args:
+        data_path: Folder of a verified data set.
+        epochs: Passes over the training images.
+        learning_rate: Peak of the warmed-up, cosine-decayed rate.
+        dropout_rate: Share of features dropped.
+        batch_size: Images a step, all workers together.
+        weight_decay: AdamW's.
+        model: One of `MODELS`.
+        seed: Decides the split, the order, the first weights, dropout and mirroring.
+        validation_fraction: Share of the training images kept to validate with.
+        train_fraction: Share of the others to learn from.
+        model_path: Where to save the SavedModel; empty for a trial, which saves none.
+
+    Raises:
+        InvalidParameter: A value cannot work.
+    """
+
+    data_path: str
+    epochs: int = 14
+    learning_rate: float = 0.003
+    dropout_rate: float = 0.3
+    batch_size: int = 128
+    weight_decay: float = 0.05
+    model: str = "cnn"
+    seed: int = 0
+    validation_fraction: float = 0.05
+    train_fraction: float = 1.0
+    model_path: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.data_path), "data-path", self.data_path, "the folder of a data set")
+        _require(1 <= self.epochs <= 10_000, "epochs", self.epochs, "a whole number from 1 to 10000")
+        _require(0 < self.learning_rate <= 100, "learning_rate", self.learning_rate, "a number above 0, up to 100")
+        _require(0 <= self.dropout_rate < 1, "dropout_rate", self.dropout_rate, "a number from 0 to below 1")
+        _require(1 <= self.batch_size <= 65_536, "batch_size", self.batch_size, "a whole number from 1 to 65536")
+        _require(0 <= self.weight_decay <= 10, "weight_decay", self.weight_decay, "a number from 0 to 10")
+        _require(self.model in MODELS, "model", self.model, one_of(MODELS))
+        _require(0 <= self.seed < 2**31, "seed", self.seed, "a whole number from 0 to 2147483647")
+        for name in ("validation_fraction", "train_fraction"):
+            _require(0 < (share := getattr(self, name)) <= 1, name, share, "a number above 0, up to 1")
+        _require(self.validation_fraction <= 0.5, "validation_fraction", self.validation_fraction, "a number up to 0.5")
+        if self.model_path and not re.fullmatch(r"/.*/[1-9][0-9]*", self.model_path):
+            raise InvalidParameter("model-path", self.model_path, "an absolute path that ends in a version number")
+
+    @classmethod
+    def parse(cls, argv: Sequence[str]) -> Arguments:
+        """Read `--name=value` and `--name value`; `-` and `_` in a name are the same.
+
+        Raises:
+            InvalidParameter: A parameter is unknown, or its value cannot work.
+        """
+        kinds = {field.name: str(field.type) for field in fields(cls)}
+        values: dict[str, int | float | str] = {}
+        for word, text in _pairs(argv):
+            name = word.removeprefix("--").replace("-", "_")
+            if not word.startswith("--") or name not in kinds:
+                raise InvalidParameter(word, text, f"only parameters that exist: {one_of(kinds)}")
+            values[name] = _convert(word.removeprefix("--"), text, kinds[name])
+        if "data_path" not in values:
+            raise InvalidParameter("data-path", "", "the folder of a data set")
+        return cls(**values)  # type: ignore[arg-type]
+
+    def fingerprint(self, data_digest: str, version: str) -> str:
+        """Identify what is trained: the same for every place it is read from or saved to."""
+        what = {**asdict(self), "data_path": data_digest, "model_path": "", "version": version}
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    words = iter(argv)
+    for word in words:
+        name, equals, text = word.partition("=")
+        yield name, text if equals else next(words, "")
+
+
+def _convert(name: str, text: str, kind: str) -> int | float | str:
+    if kind == "str":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidParameter(name, text, "a finite number")
+    if kind == "float":
+        return number
+    if not number.is_integer():
+        raise InvalidParameter(name, text, "a whole number")
+    return int(number)
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise InvalidParameter(name, value, allowed)

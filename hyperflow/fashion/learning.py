@@ -1,0 +1,173 @@
+"""Learning: one step that any number of workers takes together, the epoch around it, and the evaluation.
+
+Order, mirroring and dropout are drawn for the whole batch from the seed and the step's number, and each worker takes its
+share. So the number of workers changes nothing but the time, and a restart goes on as if there had been none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hyperflow.errors import InvalidParameter
+from hyperflow.fashion.arguments import Arguments
+from hyperflow.fashion.network import PIXELS, Array, Network
+from hyperflow.idx import Bytes
+
+_WARM_UP = 0.05
+_EVALUATION_BATCH = 1000
+_ORDER, _MIRROR, _DROPOUT = range(3)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their labels."""
+
+    pixels: Bytes
+    labels: Bytes
+
+    def take(self, indices: Array) -> Images:
+        """Select some."""
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+def split(images: Images, arguments: Arguments) -> tuple[Images, Images]:
+    """Divide images into those to learn from and those to validate with, by the seed.
+
+    Raises:
+        InvalidParameter: A fraction leaves no image.
+    """
+    order = np.random.default_rng(arguments.seed).permutation(len(images.labels))
+    validation, rest = np.split(order, [round(len(order) * arguments.validation_fraction)])
+    learning = rest[: round(len(rest) * arguments.train_fraction)]
+    if not len(validation):
+        raise InvalidParameter("validation_fraction", arguments.validation_fraction, "a share of one image at least")
+    if not len(learning):
+        raise InvalidParameter("train_fraction", arguments.train_fraction, "a share of one image at least")
+    return images.take(learning), images.take(validation)
+
+
+class Learner:
+    """A network, its optimizer and the images it learns from.
+
+    Args:
+        strategy: How the replicas work together.
+        arguments: How to learn.
+        images: What to learn from.
+        classes: Number of classes.
+
+    Raises:
+        InvalidParameter: A batch has fewer images than there are replicas.
+    """
+
+    def __init__(
+        self, strategy: tf.distribute.Strategy, arguments: Arguments, images: Images, classes: int
+    ) -> None:
+        self.strategy, self.arguments = strategy, arguments
+        self.batch = min(arguments.batch_size, len(images.labels))
+        if self.batch < strategy.num_replicas_in_sync:
+            raise InvalidParameter("batch_size", self.batch, f"at least the {strategy.num_replicas_in_sync} workers")
+        self.steps = len(images.labels) // self.batch
+        self.pixels, self.labels = tf.constant(images.pixels[..., None]), tf.constant(images.labels)
+        keras.utils.set_random_seed(arguments.seed)
+        with strategy.scope():
+            self.network = Network(arguments.model, classes)
+            self.optimizer = self._optimizer()
+            self.optimizer.build(self.network.weights)
+
+    def epoch(self, number: int) -> tuple[float, float]:
+        """Learn from every image once; return the mean loss and accuracy on the way. The first number is 0."""
+        order = np.random.default_rng((self.arguments.seed, _ORDER, number)).permutation(len(self.labels))
+        batches = order[: self.steps * self.batch].reshape(self.steps, self.batch).astype(np.int32)
+        loss, correct = self._epoch(tf.constant(batches), tf.constant(number * self.steps)).numpy() / self.steps
+        return float(loss), float(correct)
+
+    def probabilities(self, pixels: Bytes) -> Array:
+        """Compute probabilities for any number of images."""
+        flat = pixels.reshape(-1, PIXELS)
+        batches = (flat[start : start + _EVALUATION_BATCH] for start in range(0, len(flat), _EVALUATION_BATCH))
+        return np.concatenate([self._probabilities(tf.constant(batch)).numpy() for batch in batches])
+
+    @property
+    def state(self) -> list[Array]:
+        """All values that a restart needs: the network's, then the optimizer's."""
+        return [keras.ops.convert_to_numpy(variable) for variable in self._variables]
+
+    def agree(self, state: Sequence[Array], leads: bool) -> None:
+        """Set all values on all workers to those that the leading one has."""
+        shared = [tf.constant(value if leads else np.zeros_like(value)) for value in state]
+        if self.strategy.num_replicas_in_sync > 1:
+            shared = self.total(shared)
+        for variable, value in zip(self._variables, shared, strict=True):
+            variable.assign(value)
+
+    def total(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Add up values over the workers; return only when all have come here."""
+
+        def add() -> list[tf.Tensor]:
+            context = tf.distribute.get_replica_context()
+            return [context.all_reduce("SUM", value) for value in values]
+
+        totals = tf.function(self.strategy.run)(add)
+        return [self.strategy.experimental_local_results(value)[0] for value in totals]
+
+    def digest(self) -> str:
+        """Identify the weights: equal on two workers when all their bits are."""
+        content = b"".join(value.tobytes() for value in self.state[: len(self.network.weights)])
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.network.weights, *self.optimizer.variables]
+
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        total = self.steps * self.arguments.epochs
+        warm = int(total * _WARM_UP)
+        rate = self.arguments.learning_rate
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0 if warm else rate, max(total - warm, 1), warmup_target=rate if warm else None, warmup_steps=warm
+        )
+        return keras.optimizers.AdamW(schedule, weight_decay=self.arguments.weight_decay)
+
+    @tf.function
+    def _epoch(self, batches: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+        totals = tf.zeros(2)
+        for step in tf.range(self.steps):
+            replicas = self.strategy.run(self._step, args=(batches[step], first + step))
+            totals += self.strategy.experimental_local_results(replicas)[0]
+        return totals
+
+    def _step(self, batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """Learn from this replica's share of a batch; return loss and accuracy of the whole."""
+        context = tf.distribute.get_replica_context()
+        share = slice(context.replica_id_in_sync_group, None, context.num_replicas_in_sync)
+        pixels, labels = tf.gather(self.pixels, batch[share]), tf.gather(self.labels, batch[share])
+        if self.network.mirrors:
+            mirrored = self._draw(_MIRROR, number, (self.batch, 1, 1, 1))[share] < 0.5
+            pixels = tf.where(mirrored, tf.reverse(pixels, axis=[2]), pixels)
+        kept = 1.0 - self.arguments.dropout_rate
+        mask = tf.cast(self._draw(_DROPOUT, number, (self.batch, self.network.features))[share] < kept, tf.float32)
+        with tf.GradientTape() as tape:
+            logits = self.network.logits(pixels, mask / kept)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
+            loss = tf.reduce_sum(losses) / self.batch
+        weights = self.network.weights
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        hits = tf.equal(tf.argmax(logits, -1, tf.int32), tf.cast(labels, tf.int32))
+        accuracy = tf.reduce_sum(tf.cast(hits, tf.float32)) / self.batch
+        *gradients, scores = context.all_reduce("SUM", [*gradients, tf.stack([loss, accuracy])])
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return scores
+
+    def _draw(self, purpose: int, step: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+        seed = tf.stack([tf.constant(self.arguments.seed * 3 + purpose, tf.int64), tf.cast(step, tf.int64)])
+        return tf.random.stateless_uniform(shape, seed)
+
+    @tf.function(reduce_retracing=True)
+    def _probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
+        return self.network.probabilities(pixels)
