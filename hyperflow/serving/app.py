@@ -1,0 +1,196 @@
+"""Routes and answers: a bare ASGI application, as a framework's share would be most of a request's time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from hyperflow.serving import logs, v1, v2
+from hyperflow.serving.batcher import Batcher
+from hyperflow.serving.body import Disconnected, read_body
+from hyperflow.serving.limits import Limits
+from hyperflow.serving.metrics import CONTENT_TYPE, Metrics
+from hyperflow.serving.tensors import Model, RequestError
+
+JSON_LENGTH = b"inference-header-content-length"
+SERVER_NAME = "hyperflow"
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: a body, its status and type."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = b"application/json"
+    headers: Sequence[Header] = ()
+
+
+Handler = Callable[[Scope, Receive], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One path's handlers by method; the protocol is its label in metrics."""
+
+    protocol: str
+    handlers: Mapping[str, Handler] = field(default_factory=dict)
+
+
+class App:
+    """The ASGI application of one model.
+
+    Args:
+        model_name: The name in the paths.
+        model: What answers.
+        limits: What a request may cost.
+        log_requests: Log every request; else those that are refused or fail.
+    """
+
+    def __init__(self, model_name: str, model: Model, limits: Limits, log_requests: bool = False) -> None:
+        self.model_name, self.model, self.limits = model_name, model, limits
+        self.metrics = Metrics(model_name, model.outputs)
+        self.batcher = Batcher(model, limits, self.metrics.observe_batch)
+        self.draining = False
+        self._log_requests = log_requests
+        self._routes = self._table()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        start = time.perf_counter()
+        route = self._routes.get(scope["path"], _NOWHERE)
+        try:
+            answer = await self._answer(route, scope, receive)
+        except Disconnected:
+            return self._done(route, scope, 499, start)
+        close = self.draining or answer.status in (408, 413)
+        await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer, close)})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+        self._done(route, scope, answer.status, start)
+
+    async def _answer(self, route: Route, scope: Scope, receive: Receive) -> Answer:
+        handler = route.handlers.get("GET" if scope["method"] == "HEAD" else scope["method"])
+        try:
+            if handler is not None:
+                return await handler(scope, receive)
+            if route.handlers:
+                allowed = ", ".join(route.handlers)
+                return _error(405, f"this path takes {allowed}", ((b"allow", allowed.encode()),))
+            return _error(404, self._unknown(scope["path"]))
+        except RequestError as error:
+            retry = ((b"retry-after", b"1"),) if error.status == 429 else ()
+            return _error(error.status, error.what, retry)
+
+    def _unknown(self, path: str) -> str:
+        if "/models/" in path and f"/models/{self.model_name}" not in path:
+            return f"this server has no other model than {self.model_name!r}"
+        return "no such path; see /v2 and /v1/models"
+
+    def _done(self, route: Route, scope: Scope, status: int, start: float) -> None:
+        seconds = time.perf_counter() - start
+        self.metrics.observe_request(route.protocol, status, seconds)
+        if self._log_requests or status >= 400:
+            log = logs.warning if status >= 500 else logs.info
+            path = scope["path"][:200]
+            log("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 2))
+
+    def _table(self) -> dict[str, Route]:
+        name, version = self.model_name, self.model.version
+        table = {
+            "/": Route("v1", {"GET": self._alive}),
+            "/metrics": Route("metrics", {"GET": self._metrics}),
+            "/v1/models": Route("v1", {"GET": self._models}),
+            "/v2": Route("v2", {"GET": self._server}),
+            "/v2/health/live": Route("v2", {"GET": self._live}),
+            "/v2/health/ready": Route("v2", {"GET": self._ready}),
+            "/v2/models": Route("v2", {"GET": self._models}),
+        }
+        for path in (f"/v1/models/{name}", f"/v1/models/{name}/versions/{version}"):
+            table[path] = Route("v1", {"GET": self._model_ready})
+            table[f"{path}:predict"] = Route("v1", {"POST": self._predict})
+        for path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
+            table[path] = Route("v2", {"GET": self._metadata})
+            table[f"{path}/ready"] = Route("v2", {"GET": self._model_ready})
+            table[f"{path}/infer"] = Route("v2", {"POST": self._infer})
+        return table
+
+    async def _predict(self, scope: Scope, receive: Receive) -> Answer:
+        body = await read_body(scope, receive, self.limits)
+        query = v1.decode(_parse(body), self.model, self.limits.rows)
+        return Answer(v1.encode(query, await self.batcher.submit(query.tensors, query.rows)))
+
+    async def _infer(self, scope: Scope, receive: Receive) -> Answer:
+        body = await read_body(scope, receive, self.limits)
+        length = _json_length(scope, body)
+        query = v2.decode(_parse(body[:length]), body[length:], self.model, self.limits.rows)
+        answer = await self.batcher.submit(query.tensors, query.rows)
+        content, json_length = v2.encode(query, answer, self.model_name, self.model.version)
+        if json_length is None:
+            return Answer(content)
+        return Answer(content, 200, b"application/octet-stream", ((JSON_LENGTH, b"%d" % json_length),))
+
+    async def _alive(self, scope: Scope, receive: Receive) -> Answer:
+        return Answer(v1.dump({"status": "alive"}))
+
+    async def _models(self, scope: Scope, receive: Receive) -> Answer:
+        return Answer(v1.dump({"models": [self.model_name]}))
+
+    async def _model_ready(self, scope: Scope, receive: Receive) -> Answer:
+        return self._readiness({"name": self.model_name, "ready": not self.draining})
+
+    async def _server(self, scope: Scope, receive: Receive) -> Answer:
+        from hyperflow import __version__
+
+        return Answer(v1.dump({"name": SERVER_NAME, "version": __version__, "extensions": v2.EXTENSIONS}))
+
+    async def _live(self, scope: Scope, receive: Receive) -> Answer:
+        return Answer(v1.dump({"live": True}))
+
+    async def _ready(self, scope: Scope, receive: Receive) -> Answer:
+        return self._readiness({"ready": not self.draining})
+
+    async def _metadata(self, scope: Scope, receive: Receive) -> Answer:
+        return Answer(v1.dump(v2.metadata(self.model, self.model_name)))
+
+    async def _metrics(self, scope: Scope, receive: Receive) -> Answer:
+        return Answer(self.metrics.exposition(), 200, CONTENT_TYPE)
+
+    def _readiness(self, content: Mapping[str, object]) -> Answer:
+        return Answer(v1.dump(content), 503 if self.draining else 200)
+
+
+_NOWHERE = Route("none")
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"the body is not JSON: {error}") from None
+
+
+def _json_length(scope: Scope, body: bytes) -> int:
+    value = next((value for name, value in scope["headers"] if name == JSON_LENGTH), None)
+    if value is None:
+        return len(body)
+    if not value.isdigit() or len(value) > 10 or int(value) > len(body):
+        raise RequestError(f"the header {JSON_LENGTH.decode()} must be the number of the body's bytes that are JSON")
+    return int(value)
+
+
+def _error(status: int, reason: str, headers: Sequence[Header] = ()) -> Answer:
+    return Answer(orjson.dumps({"error": reason}), status, headers=headers)
+
+
+def _headers(answer: Answer, close: bool) -> list[Header]:
+    headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body)), *answer.headers]
+    return [*headers, (b"connection", b"close")] if close else headers

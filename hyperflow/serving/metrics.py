@@ -1,0 +1,75 @@
+"""What Prometheus is told at `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+from hyperflow.serving.tensors import Tensors, TensorSpec
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters of one server.
+
+    The mean confidence is `hyperflow_confidence_total / hyperflow_instances_total`; as rates, it is
+    that of any span of time.
+
+    Args:
+        model_name: Label of every metric.
+        outputs: The model's outputs; the first of them that reads as scores of classes is counted by class.
+    """
+
+    def __init__(self, model_name: str, outputs: Mapping[str, TensorSpec]) -> None:
+        self.requests = 0
+        self._model = model_name
+        self._scores = next((name for name, spec in outputs.items() if _is_scores(spec)), None)
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._answered = self._counter("hyperflow_requests", "Requests answered", "protocol", "status")
+        self._instances = self._counter("hyperflow_instances", "Instances answered")
+        self._classes = self._counter("hyperflow_predicted_class", "Instances by the class predicted", "class")
+        self._confidence = self._counter("hyperflow_confidence", "Sum of the predicted classes' scores")
+        self._seconds = self._histogram("hyperflow_request_seconds", "Time to answer", _SECONDS, "protocol")
+        self._batches = self._histogram("hyperflow_batch_size", "Instances in a call of the model", _ROWS)
+
+    def observe_request(self, protocol: str, status: int | str, seconds: float) -> None:
+        """Count a request."""
+        self.requests += 1
+        self._answered.labels(self._model, protocol, status).inc()
+        self._seconds.labels(self._model, protocol).observe(seconds)
+
+    def observe_batch(self, answer: Tensors, rows: int) -> None:
+        """Count a call of the model."""
+        self._batches.labels(self._model).observe(rows)
+        self._instances.labels(self._model).inc(rows)
+        if self._scores is None:
+            return
+        scores = answer[self._scores]
+        classes, counts = np.unique(scores.argmax(axis=1), return_counts=True)
+        for index, count in zip(classes.tolist(), counts.tolist(), strict=True):
+            self._classes.labels(self._model, index).inc(count)
+        confidence = float(scores.max(axis=1).sum())
+        if confidence >= 0:  # not so where an answer is not a number, which is refused
+            self._confidence.labels(self._model).inc(confidence)
+
+    def exposition(self) -> bytes:
+        """Write every metric in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, ("model_name", *labels), registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, ("model_name", *labels), buckets=buckets, registry=self._registry)
+
+
+def _is_scores(spec: TensorSpec) -> bool:
+    return spec.dtype.kind == "f" and len(spec.shape) == 1 and spec.shape[0] > 1

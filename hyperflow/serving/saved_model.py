@@ -1,0 +1,117 @@
+"""A SavedModel, loaded from the folder that KServe mounts and called through TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hyperflow.errors import HyperflowError
+from hyperflow.serving.tensors import Array, Tensors, TensorSpec
+
+SIGNATURE = "serving_default"
+
+
+class ModelError(HyperflowError):
+    """The model cannot be loaded, or not be served as it is."""
+
+    exit_code = 3
+
+
+class SavedModel:
+    """A loaded model.
+
+    Args:
+        folder: The folder above the version folders.
+
+    Raises:
+        ModelError: There is no model, it is damaged, or its signature cannot be served.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = newest_version(folder)
+        self.version = path.name
+        self._function = _load(path)
+        arguments = self._function.structured_input_signature[1]
+        self.inputs = {name: _spec(path, name, tensor) for name, tensor in sorted(arguments.items())}
+        outputs = self._function.structured_outputs
+        self.outputs = {name: _spec(path, name, tensor) for name, tensor in sorted(outputs.items())}
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        """Answer a batch."""
+        import tensorflow as tf
+
+        answer = self._function(**{name: tf.constant(array) for name, array in tensors.items()})
+        return {name: tensor.numpy() for name, tensor in answer.items()}
+
+    def warm(self, batch_rows: int) -> None:
+        """Call the model with one instance and with a full batch, so that no client waits for first-time work.
+
+        Raises:
+            ModelError: It cannot answer.
+        """
+        with _explained("the model cannot answer"):
+            for rows in (1, batch_rows):
+                self.run({name: np.zeros((rows, *spec.shape), spec.dtype) for name, spec in self.inputs.items()})
+
+
+def newest_version(folder: Path) -> Path:
+    """Find the version folder with the highest number.
+
+    Raises:
+        ModelError: There is none with a SavedModel in it.
+    """
+    remedy = "give the folder above the version folder, as in DIR/1/saved_model.pb"
+    try:
+        versions = [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+    except OSError as error:
+        raise ModelError(f"the model folder {folder} cannot be read", str(error), remedy) from error
+    if not versions:
+        raise ModelError(f"no model in {folder}", "it has no folder named by a number", remedy)
+    newest = max(versions, key=lambda path: int(path.name))
+    if not (newest / "saved_model.pb").is_file():
+        raise ModelError(f"no model in {newest}", "it has no saved_model.pb", remedy)
+    return newest
+
+
+def _load(path: Path) -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    with _explained(f"the model {path} cannot be loaded"):
+        loaded = tf.saved_model.load(str(path))
+    if SIGNATURE not in loaded.signatures:
+        names = ", ".join(sorted(loaded.signatures)) or "none"
+        raise ModelError(f"the model {path} has no signature {SIGNATURE}", f"it has {names}", "export it with one")
+    function = loaded.signatures[SIGNATURE]
+    function.owner = loaded  # the function does not keep the model's variables alive
+    return function
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    import tensorflow as tf
+    from google.protobuf.message import Error
+
+    # What a damaged file makes TensorFlow's loader raise, in Python and below it.
+    faults = (tf.errors.OpError, Error, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+    try:
+        yield
+    except faults as error:
+        why = str(error).strip().partition("\n")[0][:500]
+        raise ModelError(what, f"{type(error).__name__}: {why}", "export it anew") from error
+
+
+def _spec(path: Path, name: str, tensor: Any) -> TensorSpec:
+    what, remedy = f"the model {path} cannot be served", "export it with tensors of numbers and a free batch dimension"
+    shape = tensor.shape.as_list() if tensor.shape.rank is not None else []
+    if not shape or shape[0] is not None or None in shape[1:]:
+        raise ModelError(what, f"tensor {name!r} has the shape {tensor.shape}", remedy)
+    dtype = np.dtype(tensor.dtype.as_numpy_dtype)
+    if dtype.kind not in "biuf":
+        raise ModelError(what, f"tensor {name!r} is of type {tensor.dtype.name}", remedy)
+    return TensorSpec(name, dtype, tuple(shape[1:]))

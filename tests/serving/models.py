@@ -1,0 +1,48 @@
+"""Small models with the signature that the trainer exports, untrained: answers differ by input, and that is all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+
+class Network(tf.Module):
+    """Convolutions and a softmax over ten classes, of raw pixels."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        normal = tf.random.Generator.from_seed(seed).normal
+        shapes = [(3, 3, 1, 16), (3, 3, 16, 32), (3, 3, 32, 64)]
+        self.filters = [tf.Variable(normal(shape) * 0.2) for shape in shapes]
+        self.dense = tf.Variable(normal((576, 128)) * 0.1)
+        self.last = tf.Variable(normal((128, 10)) * 0.3)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 784), tf.float32, "flatten_input")])
+    def serve(self, flatten_input: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answer a batch of flat images."""
+        x = tf.reshape(flatten_input / 255.0, (-1, 28, 28, 1))
+        for kernel in self.filters:
+            x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME")), 2, 2, "VALID")
+        x = tf.nn.relu(tf.reshape(x, (-1, 576)) @ self.dense)
+        return {"probabilities": tf.nn.softmax(x @ self.last)}
+
+
+class Affine(tf.Module):
+    """Two inputs of other types and shapes, two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = tf.Variable(2.0)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2, 3), tf.float64, "a"), tf.TensorSpec((None,), tf.int32, "b")])
+    def serve(self, a: tf.Tensor, b: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scale one input by the other."""
+        factor = tf.cast(b, tf.float64)[:, None, None] * tf.cast(self.scale, tf.float64)
+        return {"scaled": a * factor, "next": b + 1}
+
+
+def save(module: tf.Module, folder: Path) -> Path:
+    """Save under version 1 of a folder, and return the folder."""
+    tf.saved_model.save(module, str(folder / "1"), signatures=module.serve)
+    return folder
