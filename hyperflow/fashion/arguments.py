@@ -37,7 +37,7 @@ class Arguments:
 
     data_path: str
     epochs: int = 14
-    learning_rate: float = 0.003
+    learning_rate: float = 0.005
     dropout_rate: float = 0.3
     batch_size: int = 128
     weight_decay: float = 0.05

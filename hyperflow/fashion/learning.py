@@ -1,7 +1,7 @@
 """Learning: one step that any number of workers takes together, the epoch around it, and the evaluation.
 
-Order, mirroring and dropout are drawn for the whole batch from the seed and the step's number, and each worker takes its
-share. So the number of workers changes nothing but the time, and a restart goes on as if there had been none.
+Order, mirroring and dropout are drawn for the whole batch from the seed and the step's number, and each worker takes
+its share. So the number of workers changes nothing but the time, and a restart goes on as if there had been none.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ class Learner:
         InvalidParameter: A batch has fewer images than there are replicas.
     """
 
-    def __init__(
-        self, strategy: tf.distribute.Strategy, arguments: Arguments, images: Images, classes: int
-    ) -> None:
+    def __init__(self, strategy: tf.distribute.Strategy, arguments: Arguments, images: Images, classes: int) -> None:
         self.strategy, self.arguments = strategy, arguments
         self.batch = min(arguments.batch_size, len(images.labels))
         if self.batch < strategy.num_replicas_in_sync:
@@ -79,19 +77,31 @@ class Learner:
             self.network = Network(arguments.model, classes)
             self.optimizer = self._optimizer()
             self.optimizer.build(self.network.weights)
+        self._run_epoch = tf.function(self._epoch)
+        self._infer = tf.function(self.network.probabilities, reduce_retracing=True)
 
     def epoch(self, number: int) -> tuple[float, float]:
         """Learn from every image once; return the mean loss and accuracy on the way. The first number is 0."""
         order = np.random.default_rng((self.arguments.seed, _ORDER, number)).permutation(len(self.labels))
         batches = order[: self.steps * self.batch].reshape(self.steps, self.batch).astype(np.int32)
-        loss, correct = self._epoch(tf.constant(batches), tf.constant(number * self.steps)).numpy() / self.steps
-        return float(loss), float(correct)
+        loss, accuracy = self._run_epoch(tf.constant(batches), tf.constant(number * self.steps)).numpy() / self.steps
+        return float(loss), float(accuracy)
 
     def probabilities(self, pixels: Bytes) -> Array:
         """Compute probabilities for any number of images."""
         flat = pixels.reshape(-1, PIXELS)
         batches = (flat[start : start + _EVALUATION_BATCH] for start in range(0, len(flat), _EVALUATION_BATCH))
-        return np.concatenate([self._probabilities(tf.constant(batch)).numpy() for batch in batches])
+        return np.concatenate([self._infer(tf.constant(batch)).numpy() for batch in batches])
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that the optimizer has seen."""
+        return int(self.optimizer.iterations.numpy()) // self.steps
+
+    @property
+    def weights(self) -> list[Array]:
+        """The network's values."""
+        return self.state[: len(self.network.weights)]
 
     @property
     def state(self) -> list[Array]:
@@ -118,7 +128,7 @@ class Learner:
 
     def digest(self) -> str:
         """Identify the weights: equal on two workers when all their bits are."""
-        content = b"".join(value.tobytes() for value in self.state[: len(self.network.weights)])
+        content = b"".join(value.tobytes() for value in self.weights)
         return hashlib.sha256(content).hexdigest()[:16]
 
     @property
@@ -134,7 +144,6 @@ class Learner:
         )
         return keras.optimizers.AdamW(schedule, weight_decay=self.arguments.weight_decay)
 
-    @tf.function
     def _epoch(self, batches: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
         totals = tf.zeros(2)
         for step in tf.range(self.steps):
@@ -167,7 +176,3 @@ class Learner:
     def _draw(self, purpose: int, step: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
         seed = tf.stack([tf.constant(self.arguments.seed * 3 + purpose, tf.int64), tf.cast(step, tf.int64)])
         return tf.random.stateless_uniform(shape, seed)
-
-    @tf.function(reduce_retracing=True)
-    def _probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
-        return self.network.probabilities(pixels)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from hyperflow.data import IMAGE_SHAPE
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 PIXELS = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
 
@@ -80,9 +80,7 @@ def _convolutions() -> keras.Model:
 
 def _dense() -> keras.Model:
     layers = keras.layers
-    return keras.Sequential(
-        [keras.Input((*IMAGE_SHAPE, 1)), layers.Flatten(), layers.Dense(_UNITS, activation="relu")]
-    )
+    return keras.Sequential([keras.Input((*IMAGE_SHAPE, 1)), layers.Flatten(), layers.Dense(_UNITS, activation="relu")])
 
 
 def _head(features: int, units: int, classes: int) -> keras.Model:

@@ -1,0 +1,62 @@
+"""The SavedModel that is served: raw pixels in, probabilities out, with the test results beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from hyperflow import volume
+from hyperflow.errors import InvalidParameter
+from hyperflow.fashion.network import PIXELS, Array, Network
+
+INPUT = "flatten_input"
+OUTPUT = "probabilities"
+EVALUATION = Path("assets.extra") / "evaluation.json"
+"""TensorFlow's place for what travels with a model and is not part of it."""
+
+
+def save(path: str, model: str, classes: int, weights: Sequence[Array], evaluation: Mapping[str, object]) -> None:
+    """Write the model and its evaluation, whole or not at all.
+
+    Raises:
+        Unavailable: The folder cannot be written, or the disk is full.
+        Conflict: Something that is not a model stands in the way.
+    """
+    with volume.staged(Path(path)) as folder:
+        module = _served(model, classes, weights)
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+        text = json.dumps(evaluation, indent=2, sort_keys=True, allow_nan=False)
+        volume.write_text(folder / EVALUATION, text + "\n")
+
+
+def read_evaluation(path: str) -> dict[str, Any]:
+    """Return the evaluation of a saved model.
+
+    Raises:
+        InvalidParameter: What stands at the path is not a model that this trainer saved.
+    """
+    try:
+        evaluation = json.loads((Path(path) / EVALUATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidParameter("model-path", path, "a path where nothing stands yet") from error
+    if not isinstance(evaluation, dict):
+        raise InvalidParameter("model-path", path, "a path where nothing stands yet")
+    return evaluation
+
+
+def _served(model: str, classes: int, weights: Sequence[Array]) -> tf.Module:
+    # Built anew outside of any strategy, so that the file is the same whoever trained.
+    network = Network(model, classes)
+    network.assign(weights)
+    module = tf.Module()
+    module.variables_served = [weight.value for weight in network.weights]
+
+    def serve(flatten_input: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {OUTPUT: network.probabilities(flatten_input)}
+
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, PIXELS], tf.float32, name=INPUT)])
+    return module
