@@ -51,7 +51,11 @@ def deploy(
     Returns:
         URL of the deployed model.
     """
-    given = {name: value for name, value in locals().items() if name not in ("run_id", "data_digest", "best_parameters", "model_path", "accuracy")}
+    given = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("run_id", "data_digest", "best_parameters", "model_path", "accuracy")
+    }
     from hyperflow import steps
     from hyperflow.parameters import Parameters
     from hyperflow.specs import ModelRef

@@ -35,7 +35,11 @@ def predict(
     Returns:
         URL at which the service's users meet the model.
     """
-    given = {name: value for name, value in locals().items() if name not in ("run_id", "data_path", "url", "model_path", "metrics", "answers")}
+    given = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("run_id", "data_path", "url", "model_path", "metrics", "answers")
+    }
     from hyperflow import steps
     from hyperflow.parameters import Parameters
     from hyperflow.specs import Endpoint, ModelRef

@@ -70,7 +70,11 @@ def train(
         model_path: Folder of the model on the volume, above its version folder.
         accuracy: Accuracy on the test set, 0 to 1.
     """
-    given = {name: value for name, value in locals().items() if name not in ("run_id", "data_path", "best_parameters", "model", "metrics", "confusion", "training")}
+    given = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("run_id", "data_path", "best_parameters", "model", "metrics", "confusion", "training")
+    }
     from typing import NamedTuple
 
     from hyperflow import steps

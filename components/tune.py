@@ -81,7 +81,9 @@ def tune(
         best_parameters: The best trial's hyper-parameters.
         best_value: The objective's value in that trial.
     """
-    given = {name: value for name, value in locals().items() if name not in ("run_id", "data_path", "metrics", "trials")}
+    given = {
+        name: value for name, value in locals().items() if name not in ("run_id", "data_path", "metrics", "trials")
+    }
     from typing import NamedTuple
 
     from hyperflow import steps

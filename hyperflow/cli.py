@@ -57,7 +57,9 @@ def run(
             summary = runner.run(request, listener)
         _show_summary(summary)
         if summary["endpoint"] and not keep_serving:
-            console.print(f"The service ended with the run. To serve the model: hyperflow serve {summary['model_path']}")
+            console.print(
+                f"The service ended with the run. To serve the model: hyperflow serve {summary['model_path']}"
+            )
 
 
 @app.command()
@@ -86,7 +88,8 @@ def serve(
         _use_volume(folder)
         model = model_path.absolute()
         if not any((version / "saved_model.pb").exists() for version in model.glob("[0-9]*")):
-            raise Unavailable(f"{model} holds no model", "no numbered folder in it has a saved_model.pb", "correct the path")
+            why = "no numbered folder in it has a saved_model.pb"
+            raise Unavailable(f"{model} holds no model", why, "correct the path")
         if not background:
             words = [f"--model_name={name}", f"--model_dir={model}", f"--http_port={port}", "--enable_grpc=false"]
             os.execv(sys.executable, [sys.executable, "-m", "hyperflow.serving", "--host=127.0.0.1", *words])
@@ -118,7 +121,9 @@ def predict(
         endpoint: Endpoint | None = Endpoint(name, url.rstrip("/"), ModelRef("/")) if url else None
         endpoint = endpoint or Services(volume.root() / "services").serving(name)
         if endpoint is None:
-            raise Unavailable(f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url")
+            raise Unavailable(
+                f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url"
+            )
         dataset = data.load("auto", "fashion-mnist")
         images, labels = dataset.images("test")[:instances], dataset.labels("test")[:instances]
         result = smoke.run(endpoint, images, labels)
@@ -201,16 +206,21 @@ def _display() -> Iterator[Any]:
     """Show stages and progress: bars in a terminal, a line a change elsewhere."""
     from hyperflow.runner import Listener
 
+    out = sys.stdout  # a run redirects it to catch what the steps print
     if not console.is_terminal:
-        yield Listener(lambda stage: print(f"{stage} …", flush=True), lambda p: print(p, flush=True), _print_line)
+
+        def say(text: object) -> None:
+            print(text, file=out, flush=True)
+
+        yield Listener(lambda stage: say(f"{stage} …"), say)
         return
     columns = (
         SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description:<10}"), BarColumn(20),
         MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[text]}", markup=False),
     )  # fmt: skip
-    with Progress(*columns, console=Console(file=sys.__stdout__)) as bars:
+    with Progress(*columns, console=Console(file=out)) as bars:
         shown = _Bars(bars)
-        yield Listener(shown.stage, shown.progress, lambda line: None)
+        yield Listener(shown.stage, shown.progress)
         shown.finish()
 
 
@@ -233,25 +243,19 @@ class _Bars:
             self._bars.update(self._current, total=total, completed=total)
 
 
-def _print_line(line: str) -> None:
-    print(f"  {line}", flush=True)
-
-
 def _show_summary(summary: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None)
     smoke, decision = summary["smoke"], summary["decision"]
-    best = ", ".join(f"{name} {value:.4g}" for name, value in summary["best_parameters"].items())
+    best = ", ".join(f"{name} {_short(value)}" for name, value in summary["best_parameters"].items())
+    verdict = "[green]deployed[/]" if decision["deploy"] else "[yellow]skipped[/]"
     rows = {
-        "decision": f"{'[green]deployed[/]' if decision['deploy'] else '[yellow]skipped[/]'}: {_escape(decision['reason'])}",
+        "decision": f"{verdict}: {_escape(decision['reason'])}",
         "best parameters": best,
-        "validation accuracy": f"{summary['validation_accuracy']:.4f}",
+        "validation accuracy": _short(summary["validation_accuracy"]),
         "test accuracy": f"[bold]{summary['test_accuracy']:.4f}[/]",
         "model": summary["model_path"],
         "endpoint": summary["endpoint"] or "none",
-        "smoke test": "none"
-        if smoke is None
-        else f"accuracy {smoke['accuracy']:.3f} of {smoke['instances']}, p50 {smoke['p50_ms']:.1f} ms, "
-        f"p99 {smoke['p99_ms']:.1f} ms",
+        "smoke test": _smoke_line(smoke) if smoke else "none",
         "report": summary["report"],
         "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary["seconds"].items())
         + f"; {summary['total_seconds']:.0f} in all",
@@ -259,6 +263,15 @@ def _show_summary(summary: dict[str, Any]) -> None:
     for name, value in rows.items():
         table.add_row(f"[dim]{name}[/]", value)
     console.print(table)
+
+
+def _smoke_line(smoke: dict[str, Any]) -> str:
+    speed = f"p50 {smoke['p50_ms']:.1f} ms, p99 {smoke['p99_ms']:.1f} ms"
+    return f"accuracy {smoke['accuracy']:.3f} of {smoke['instances']}, {speed}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _read_summary(folder: Path) -> dict[str, Any] | None:

@@ -31,7 +31,9 @@ def decide(candidate: ModelRef, serving: ModelRef | None, floor: float) -> Decis
     if candidate.accuracy < floor:
         return Decision(False, f"its accuracy of {candidate.accuracy:.4f} is below the floor of {floor:.4f}")
     if serving is None:
-        return Decision(True, f"its accuracy of {candidate.accuracy:.4f} reaches the floor of {floor:.4f}; none is served")
+        return Decision(
+            True, f"its accuracy of {candidate.accuracy:.4f} reaches the floor of {floor:.4f}; none is served"
+        )
     if serving.run_id == candidate.run_id:
         return Decision(True, f"it is being served already, with an accuracy of {candidate.accuracy:.4f}")
     if candidate.accuracy < serving.accuracy:

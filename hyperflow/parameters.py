@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from hyperflow import volume
 from hyperflow.errors import InvalidParameter
@@ -60,7 +61,7 @@ class Parameters:
     trial_arguments: Mapping[str, Value] = field(default_factory=lambda: {"train_fraction": 0.5})
     search_space: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: SEARCH_SPACE)
     algorithm: str = "tpe"
-    algorithm_settings: Mapping[str, str] = field(default_factory=dict)
+    algorithm_settings: Mapping[str, Value] = field(default_factory=dict)
     objective_metric: str = "validation-accuracy"
     objective_type: str = "maximize"
     objective_goal: str = ""
@@ -200,14 +201,14 @@ def _parameter(name: str, entry: object) -> Parameter:
         if not isinstance(values, Sequence) or isinstance(values, str):
             raise InvalidParameter(f"search_space[{name}].values", values, "a list")
         settings["values"] = tuple(_integral(value) for value in values)
-    return Parameter(name, **settings)  # type: ignore[arg-type]
+    return Parameter(name, **settings)
 
 
 def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _mapping(name: str, value: object) -> dict[str, object]:  # type: ignore[type-arg]
+def _mapping(name: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidParameter(name, value, "a JSON object")
     return {str(key): item for key, item in value.items()}

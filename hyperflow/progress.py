@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_LINE = re.compile(r"\[(?P<stage>[a-z][a-z ]*) (?P<done>\d+)/(?P<total>\d+)\] (?P<text>.*)")
+_LINE = re.compile(r"\[(?P<stage>[a-z_]+) (?P<done>\d+)/(?P<total>\d+)\] (?P<text>.*)")
 
 
 @dataclass(frozen=True)

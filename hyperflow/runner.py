@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +36,6 @@ STAGES = ("check", "load_data", "tune", "train", "decide", "deploy", "predict")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([a-z0-9-]+)'")
 _FAILED = re.compile(r"\s*error: ")
-_LOGGED = re.compile(r"\d\d:\d\d:\d\d\.\d+ - ")
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,10 @@ class Listener:
     Args:
         stage: Called with each stage's name when it starts.
         progress: Called with each step forward.
-        line: Called with every other line that a step prints.
     """
 
     stage: Callable[[str], None]
     progress: Callable[[Progress], None]
-    line: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,9 @@ def _execute(request: Request, folder: Path, listener: Listener) -> None:
     with warnings.catch_warnings(), logging_to, contextlib.redirect_stdout(logging_to):
         warnings.simplefilter("ignore")  # that images and limits have no effect here
         local.init(
-            local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), workspace_root=str(folder / "tmp")
+            local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(folder / "kfp"),
+            workspace_root=str(folder / "tmp"),
         )
         pipeline = components.load_component_from_file(str(request.pipeline))
         for dag in _dags(pipeline.pipeline_spec):
@@ -152,6 +150,8 @@ def _execute(request: Request, folder: Path, listener: Listener) -> None:
         try:
             pipeline(**request.values)
         except RuntimeError as error:
+            if isinstance(error, RecursionError):
+                raise
             raise _Reported(logging_to.failure or str(error)) from error
 
 
@@ -203,8 +203,6 @@ class _Output(io.TextIOBase):
             self._failure = [line.strip().removeprefix("error: ")]
         elif self._failure and line.startswith("  "):
             self._failure.append(line)
-        elif line.strip() and not _LOGGED.match(line) and not set(line) <= {"-"}:
-            self._listener.line(line)
 
 
 def _dags(specification: Any) -> Iterator[Any]:
@@ -249,7 +247,9 @@ def _misread(records: Mapping[str, Any]) -> dict[int, Any]:
     from hyperflow import data
 
     wanted = [entry["index"] for entry in records["train"]["evaluation"].get("misread", [])]
-    images = data.open_dataset(records["load_data"]["dataset"]["path"]).images("test") if wanted else []
+    if not wanted:
+        return {}
+    images = data.open_dataset(records["load_data"]["dataset"]["path"]).images("test")
     return {index: images[index] for index in wanted}
 
 
@@ -343,10 +343,10 @@ def _stop_services(run_id: str) -> None:
 
 def _typed(name: str, text: str, kind: str) -> Any:
     """Read a value's text by its KFP type."""
+    if kind == "STRING":
+        return text
     try:
-        if kind == "STRING":
-            return text
-        value = json.loads(text.lower() if kind == "BOOLEAN" else text)
+        value: Any = json.loads(text.lower() if kind == "BOOLEAN" else text)
     except ValueError:
         value = None
     wanted: dict[str, tuple[type, ...]] = {
@@ -358,7 +358,7 @@ def _typed(name: str, text: str, kind: str) -> Any:
     }  # fmt: skip
     if not isinstance(value, wanted[kind]) or (isinstance(value, bool) and kind != "BOOLEAN"):
         raise InvalidParameter(name, text, words[kind])
-    return float(value) if kind == "NUMBER_DOUBLE" else value
+    return float(value) if kind == "NUMBER_DOUBLE" else value  # type: ignore[arg-type]
 
 
 def _instead(name: str, names: list[str]) -> str:

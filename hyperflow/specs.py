@@ -152,7 +152,7 @@ class Parameter:
         step = self.step or (1.0 if self.type == "int" else 0.0)
         if not step:
             return None
-        count = int(math.floor((self.max - self.min) / step + 1e-9)) + 1
+        count = math.floor((self.max - self.min) / step + 1e-9) + 1
         numbers = [self.min + index * step for index in range(count)]
         return tuple(int(number) for number in numbers) if self.type == "int" else tuple(numbers)
 
@@ -233,7 +233,9 @@ class Algorithm:
             for parameter, grid in zip(space, grids, strict=True):
                 if grid is None:
                     raise InvalidParameter(
-                        f"search_space[{parameter.name}].step", 0, "a step, as the algorithm is grid and the type double"
+                        f"search_space[{parameter.name}].step",
+                        0,
+                        "a step, as the algorithm is grid and the type double",
                     )
             combinations = math.prod(len(grid) for grid in grids if grid is not None)
             if max_trials > combinations:
@@ -347,8 +349,9 @@ class TuneSpec:
         objective: What to compare trials by.
         algorithm: How to search.
         max_trials: Trials to finish, failed ones included.
-        parallel_trials: Trials at one time.
-        max_failed_trials: Failed trials at which the search fails; 0 and 1 both mean the first.
+        parallel_trials: Trials at one time; more than `max_trials` counts as that.
+        max_failed_trials: Failed trials at which the search fails; 0 and 1 both mean the first, and more than
+            `max_trials` counts as that.
         epochs: Epochs of a trial.
         early_stopping: Whether, and how, to stop bad trials early.
         workers: Processes of one trial.
@@ -383,8 +386,9 @@ class TuneSpec:
         for reserved in {"data-path", "model-path"} & set(names):
             raise InvalidParameter("search_space", reserved, "names other than data-path and model-path")
         _whole("max_trials", self.max_trials, 1)
-        _whole("parallel_trials", self.parallel_trials, 1, self.max_trials, "max_trials")
-        _whole("max_failed_trials", self.max_failed_trials, 0, self.max_trials, "max_trials")
+        for name, least in (("parallel_trials", 1), ("max_failed_trials", 0)):
+            _whole(name, getattr(self, name), least)
+            object.__setattr__(self, name, min(getattr(self, name), self.max_trials))  # Katib refuses more than that
         self.algorithm.check(self.search_space, self.max_trials)
 
     @property
@@ -632,9 +636,9 @@ def _job(spec: TuneSpec | TrainSpec) -> None:
     _whole("timeout", spec.timeout, 1)
 
 
-def _whole(name: str, value: object, least: int, most: int | None = None, most_name: str = "") -> None:
+def _whole(name: str, value: object, least: int, most: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        upper = "" if most is None else f" up to {most_name and most_name + ', '}{most}"
+        upper = "" if most is None else f" up to {most}"
         raise InvalidParameter(name, value, f"a whole number from {least}{upper}")
 
 

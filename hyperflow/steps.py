@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperflow import data, gate, report, smoke, volume
+from hyperflow import data, gate, progress, report, smoke, volume
 from hyperflow.engines import get_engine
 from hyperflow.errors import Cancelled, HyperflowError, JobFailed
 from hyperflow.parameters import Parameters
@@ -49,6 +49,10 @@ class Step:
     stage: str
     run_id: str
     record: dict[str, Any]
+
+    def say(self, text: str) -> None:
+        """Report the step's end in one line."""
+        progress.to_stdout(progress.Progress(self.stage, 1, 1, text))
 
 
 @contextmanager
@@ -91,7 +95,8 @@ def load_data(current: Step, parameters: Parameters) -> data.Dataset:
     """Put the verified data set on the volume."""
     dataset = data.load(parameters.data_source, parameters.dataset)
     current.record.update(dataset=asdict(dataset))
-    print(f"{dataset.name}: {dataset.train_count} training and {dataset.test_count} test images at {dataset.path}")
+    counts = f"{dataset.train_count} training and {dataset.test_count} test images"
+    current.say(f"{dataset.name}: {counts} at {dataset.path}")
     return dataset
 
 
@@ -106,7 +111,6 @@ def tune(current: Step, parameters: Parameters, data_path: str, page: str) -> Tu
         trials=[_trial(trial) for trial in result.trials], location=result.location,
     )  # fmt: skip
     _write_page(page, "Tuning", [report.trials(current.record)])
-    print(f"best: {spec.objective.metric}={result.best.value} with {dict(result.best.parameters)}")
     return result
 
 
@@ -133,7 +137,7 @@ def train(
         evaluation=evaluation,
     )  # fmt: skip
     _write_page(page, "Training", report.training(current.record, _test_images(data_path, evaluation)))
-    print(f"test accuracy {model.accuracy:.4f}, model at {result.model_path}")
+    current.say(f"test accuracy {model.accuracy:.4f}, model at {result.model_path}")
     return model, result, evaluation
 
 
@@ -144,7 +148,7 @@ def decide(current: Step, parameters: Parameters, candidate: ModelRef) -> gate.D
     current.record.update(
         deploy=decision.deploy, reason=decision.reason, candidate=candidate, serving=serving.model if serving else None
     )
-    print(f"{'deploy' if decision.deploy else 'skip'}: {decision.reason}")
+    current.say(f"{'deploy' if decision.deploy else 'skip'}: {decision.reason}")
     return decision
 
 
@@ -152,7 +156,7 @@ def deploy(current: Step, parameters: Parameters, model: ModelRef) -> Endpoint:
     """Serve the model beside, or in place of, what is served."""
     endpoint = get_engine().serve(parameters.serve_spec(current.run_id, model))
     current.record.update(endpoint=endpoint)
-    print(f"{endpoint.name} answers at {endpoint.url}; logs at {endpoint.location}")
+    current.say(f"{endpoint.name} answers at {endpoint.url}; look at {endpoint.location}")
     return endpoint
 
 
@@ -175,7 +179,8 @@ def predict(
         p99_ms=result.p99_ms, classes=dataset.classes,
     )  # fmt: skip
     _write_page(page, "Smoke test", [report.answers(images, labels, result.answers, dataset.classes)])
-    print(f"accuracy {result.accuracy:.3f} of {result.instances} images, p99 {result.p99_ms:.1f} ms, at {promoted.url}")
+    speed = f"p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
+    current.say(f"accuracy {result.accuracy:.3f} of {result.instances} images, {speed}, at {promoted.url}")
     return result, promoted
 
 
@@ -215,7 +220,9 @@ def _evaluation(model_path: str) -> dict[str, Any]:
 def _test_images(data_path: str, evaluation: Mapping[str, Any]) -> dict[int, Any]:
     """Return the images that the evaluation says were misread, by index."""
     wanted = [entry["index"] for entry in evaluation.get("misread", [])]
-    images = data.open_dataset(data_path).images("test") if wanted else []
+    if not wanted:
+        return {}
+    images = data.open_dataset(data_path).images("test")
     return {index: images[index] for index in wanted}
 
 

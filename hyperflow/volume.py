@@ -79,7 +79,9 @@ def writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable(f"the disk of {folder} is full", str(error), "free some space and run it again") from error
+            raise Unavailable(
+                f"the disk of {folder} is full", str(error), "free some space and run it again"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO):
             remedy = f"make {folder} writable for user {os.getuid()}, or choose another folder"
             raise Unavailable(f"{folder} cannot be written", str(error), remedy) from error

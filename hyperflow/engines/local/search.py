@@ -215,7 +215,9 @@ def _distribution(parameter: Parameter, algorithm: Algorithm) -> optuna.distribu
         return optuna.distributions.IntDistribution(most, most)
     log = parameter.distribution == "logUniform"
     if parameter.type == "double":
-        return optuna.distributions.FloatDistribution(parameter.min, parameter.max, log=log, step=parameter.step or None)
+        return optuna.distributions.FloatDistribution(
+            parameter.min, parameter.max, log=log, step=parameter.step or None
+        )
     if parameter.type == "int":
         step = int(parameter.step) or 1
         return optuna.distributions.IntDistribution(int(parameter.min), int(parameter.max), log=log, step=step)
@@ -268,7 +270,9 @@ def _pruner(spec: TuneSpec) -> optuna.pruners.BasePruner:
 
 def _ended(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that count: not the ones a killed search left, which run again under another number."""
-    return [trial for trial in study.get_trials(deepcopy=False) if _STATES.get(trial.user_attrs.get(_STATUS)) is trial.state]
+    return [
+        trial for trial in study.get_trials(deepcopy=False) if _STATES.get(trial.user_attrs.get(_STATUS)) is trial.state
+    ]
 
 
 def _best(spec: TuneSpec, trials: list[FrozenTrial]) -> FrozenTrial | None:
@@ -324,4 +328,6 @@ def _storage_errors(folder: Path) -> Iterator[None]:
         yield
     except StorageInternalError as error:
         cause = str(error.__cause__ or error).splitlines()[0]
-        raise Unavailable(f"the study in {folder} cannot be written", cause, "free some space and run it again") from error
+        raise Unavailable(
+            f"the study in {folder} cannot be written", cause, "free some space and run it again"
+        ) from error

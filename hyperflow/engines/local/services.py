@@ -153,7 +153,7 @@ class Services:
             return _endpoint(service, service.current)
         listener = self._public_socket(service)
         with listener:
-            control.take(service.candidate.control, listener)
+            control.take(Path(service.candidate.control), listener)
             port = listener.getsockname()[1]
         previous = service.current.model if service.current else service.previous
         promoted = Service(name, port, service.candidate, None, previous)
@@ -216,11 +216,13 @@ class Services:
         except BaseException:
             processes.signal_group(process.pid, signal.SIGKILL)
             raise
-        return Server(process.pid, started, ports["http_port"], str(socket_path), str(log), spec.model, spec.run_id, keep)
+        return Server(
+            process.pid, started, ports["http_port"], str(socket_path), str(log), spec.model, spec.run_id, keep
+        )
 
     def _public_socket(self, service: Service) -> socket.socket:
         if service.current:
-            listener = control.give(service.current.control)
+            listener = control.give(Path(service.current.control))
             if listener is not None:
                 return listener
         return _listen(service.port)
@@ -267,7 +269,8 @@ def _listen(port: int) -> socket.socket:
 def _endpoint(service: Service, server: Server) -> Endpoint:
     serves_users = server == service.current and service.port
     port = service.port if serves_users else server.port
-    previous = service.previous if server == service.current else (service.current and service.current.model)
+    before = service.current.model if service.current else None
+    previous = service.previous if server == service.current else before
     return Endpoint(service.name, f"http://{_HOST}:{port}", server.model, previous, f"pid-{server.pid}", server.log)
 
 
