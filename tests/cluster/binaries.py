@@ -1,8 +1,8 @@
 """Build the control plane and the operators that the cluster tests run, from their Go modules.
 
-    python tests/cluster/binaries.py            build what is missing
-    python tests/cluster/binaries.py --list     say what is built and what a build would take
-    python tests/cluster/binaries.py --check    build, then start everything once and prove that it works
+    python -m tests.cluster.binaries            build what is missing
+    python -m tests.cluster.binaries --list     say what is built and what a build would take
+    python -m tests.cluster.binaries --check    build, then start everything once and prove that it works
 
 Each upstream module is built from a scratch module of ours that requires it at one version and repeats its `replace`
 directives, which count only in a main module. The binaries land in a cache outside the tree, named by the versions.
@@ -59,20 +59,20 @@ MODULES = (
         (
             # Kubernetes requires the release of etcd that it is tested with, so both share one module and its packages.
             Binary("etcd", "go.etcd.io/etcd/server/v3", 2),
-            Binary("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 12, _STAMP),
-            Binary("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 5, _STAMP),
+            Binary("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 5, _STAMP),
+            Binary("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 2, _STAMP),
         ),
     ),
     Module(
         "github.com/kubeflow/training-operator",
         TRAINING_OPERATOR,
-        (Binary("training-operator", "github.com/kubeflow/training-operator/cmd/training-operator.v1", 5),),
+        (Binary("training-operator", "github.com/kubeflow/training-operator/cmd/training-operator.v1", 3),),
         ("manifests/base/crds/kubeflow.org_tfjobs.yaml",),
     ),
     Module(
         "github.com/kserve/kserve",
         KSERVE,
-        (Binary("kserve-controller", "github.com/kserve/kserve/cmd/manager", 6),),
+        (Binary("kserve-controller", "github.com/kserve/kserve/cmd/manager", 4),),
         ("config/crd/full/serving*.yaml", "config/crd/full/clusterstoragecontainer/serving*.yaml"),
     ),
     Module(
@@ -279,9 +279,17 @@ def main() -> int:
         return 0
     left_out = build_all(options.cache, options.minutes)
     _list(options.cache)
-    for name, why in left_out.items():
-        _say(f"LEFT OUT: {name}: {why}")
+    for why, names in _by_reason(left_out).items():
+        _say(f"LEFT OUT: {', '.join(names)}: {why}")
+    if options.check:
+        from tests.cluster.check import check_all
+
+        check_all(options.cache)
     return 3 if left_out else 0
+
+
+def _by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
+    return {why: [name for name in left_out if left_out[name] == why] for why in left_out.values()}
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ the one that started it, and everything written is under one temporary folder.
 from __future__ import annotations
 
 import base64
-import os
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,21 +26,18 @@ from kubernetes.utils import create_from_dict
 
 from tests.cluster.binaries import default_cache, find
 from tests.cluster.certificates import Certificates, create_certificates
+from tests.cluster.crds import load_crds, load_yaml, wait_until_served
 from tests.cluster.processes import Server, free_ports
 
 CONFIG = Path(__file__).parent / "config"
-ADMIN_TOKEN = "hyperflow-test-admin"
-CONTROLLER_TOKEN = "hyperflow-test-controller-manager"
-OPERATORS_TOKEN = "hyperflow-test-operators"
+ADMIN, CONTROLLER_MANAGER, OPERATORS = "admin", "system:kube-controller-manager", "operators"
 
-_TOKENS = f"""\
-{ADMIN_TOKEN},admin,admin,system:masters
-{CONTROLLER_TOKEN},system:kube-controller-manager,controller-manager,
-{OPERATORS_TOKEN},operators,operators,system:masters
-"""
-_AUTHORITY = "training-operator-ca"
+Flags = Mapping[str, object]
+
+_TOKENS = {ADMIN: "test-admin", CONTROLLER_MANAGER: "test-controller-manager", OPERATORS: "test-operators"}
+_MASTERS = (ADMIN, OPERATORS)
 _WEBHOOK_NAMES = ["training-operator.kubeflow.svc", "kserve-webhook-server-service.kserve.svc"]
-# The Training Operator waits for this file before it starts, but serves from $TMPDIR.
+# The Training Operator waits for this file before it starts, but serves the one below $TMPDIR.
 _OPERATOR_MARKER = Path("/tmp/k8s-webhook-server/serving-certs/tls.crt")
 
 
@@ -54,23 +49,17 @@ class ControlPlane:
         self.folder = folder
         self.servers: dict[str, Server] = {}
         self._cache = cache
-        # Webhook servers look for their certificate below their temporary folder.
-        self._certificates = create_certificates(
-            folder / "tmp" / "k8s-webhook-server" / "serving-certs", _AUTHORITY, _WEBHOOK_NAMES
-        )
+        # Webhook servers look for their certificate at this place below their temporary folder.
+        serving = folder / "tmp" / "k8s-webhook-server" / "serving-certs"
+        self.certificates: Certificates = create_certificates(serving, "training-operator-ca", _WEBHOOK_NAMES)
         (folder / "logs").mkdir()
         self._etcd_port, self._etcd_peer_port, self._port, self._manager_port = free_ports(4)
-        self.kubeconfig = self.kubeconfig_for(ADMIN_TOKEN, "admin")
+        self.kubeconfig = self.kubeconfig_for(ADMIN, _TOKENS[ADMIN])
 
     @property
     def url(self) -> str:
         """Address of the API server."""
         return f"https://127.0.0.1:{self._port}"
-
-    @property
-    def certificates(self) -> Certificates:
-        """Keys and certificates of the cluster, for a proxy in front of the API server."""
-        return self._certificates
 
     def has(self, *names: str) -> bool:
         """Return whether the binaries called `names` are there."""
@@ -87,16 +76,16 @@ class ControlPlane:
         for server in reversed(self.servers.values()):
             server.stop()
 
-    def kubeconfig_for(self, token: str, name: str, url: str | None = None) -> Path:
+    def kubeconfig_for(self, user: str, token: str, url: str | None = None) -> Path:
         """Write a kubeconfig for the bearer of `token`, through `url` where a proxy stands in front."""
-        path = self.folder / f"{name}.kubeconfig"
-        cluster = {"server": url or self.url, "certificate-authority": str(self._certificates.authority)}
+        path = self.folder / f"{user.replace(':', '-')}.kubeconfig"
+        cluster = {"server": url or self.url, "certificate-authority": str(self.certificates.authority)}
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": name, "user": {"token": token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name, "namespace": "default"}}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user, "namespace": "default"}}],
             "current-context": "test",
         }
         path.touch(mode=0o600)
@@ -116,10 +105,10 @@ class ControlPlane:
     def install_crds(self) -> list[str]:
         """Install the CRDs of Katib, the Training Operator and KServe, and return their names when they are served."""
         crds = load_crds(self._cache)
-        self.create(crds)
         names = [crd["metadata"]["name"] for crd in crds]
+        self.create(crds)
         with self.client() as api:
-            _wait_until_served(k8s.ApiextensionsV1Api(api), set(names))
+            wait_until_served(api, set(names))
         return names
 
     def start_training_operator(self) -> Server:
@@ -127,93 +116,113 @@ class ControlPlane:
         _OPERATOR_MARKER.parent.mkdir(parents=True, exist_ok=True)
         _OPERATOR_MARKER.touch()
         webhook_port, health_port = free_ports(2)
-        self.create(self._webhooks_by_url(_load(CONFIG / "training-operator.yaml"), webhook_port))
+        self.create(self._webhooks_by_url(load_yaml(CONFIG / "training-operator.yaml"), webhook_port))
         self.create([self._operator_secret()])
-        arguments = ["--enable-scheme=tfjob", f"--webhook-server-port={webhook_port}", "--metrics-bind-address=0"]
-        arguments += [f"--health-probe-bind-address=127.0.0.1:{health_port}"]
-        return self._start_operator("training-operator", arguments, health_port)
+        flags = {
+            "enable-scheme": "tfjob",
+            "webhook-server-port": webhook_port,
+            "metrics-bind-address": 0,
+            "health-probe-bind-address": f"127.0.0.1:{health_port}",
+        }
+        return self._start_operator("training-operator", flags, health_port)
 
     def start_kserve(self) -> Server:
         """Start the KServe controller in Standard mode, with its webhooks."""
         webhook_port, health_port = free_ports(2)
-        self.create(self._webhooks_by_url(_load(CONFIG / "kserve.yaml"), webhook_port))
-        arguments = [
-            f"--webhook-port={webhook_port}",
-            "--metrics-addr=0",
-            f"--health-probe-addr=127.0.0.1:{health_port}",
-        ]
-        return self._start_operator("kserve-controller", arguments, health_port, {"POD_NAMESPACE": "kserve"})
+        self.create(self._webhooks_by_url(load_yaml(CONFIG / "kserve.yaml"), webhook_port))
+        flags = {
+            "webhook-port": webhook_port,
+            "metrics-addr": 0,
+            "health-probe-addr": f"127.0.0.1:{health_port}",
+        }
+        return self._start_operator("kserve-controller", flags, health_port)
 
     def _start_etcd(self) -> None:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._etcd_peer_port}"
-        arguments = [f"--data-dir={self.folder / 'etcd'}", "--name=test", "--unsafe-no-fsync", "--log-level=warn"]
-        arguments += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
-        arguments += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
-        arguments += [f"--initial-cluster=test={peer}"]
-        self._start("etcd", arguments, f"{client}/health")
+        flags = {
+            "name": "test",
+            "data-dir": self.folder / "etcd",
+            "unsafe-no-fsync": "true",
+            "log-level": "warn",
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"test={peer}",
+        }
+        self._start("etcd", flags, f"{client}/health")
 
     def _start_api_server(self) -> None:
-        tokens = self.folder / "tokens.csv"
-        tokens.touch(mode=0o600)
-        tokens.write_text(_TOKENS)
-        key = self._certificates.service_accounts
-        arguments = [f"--etcd-servers=http://127.0.0.1:{self._etcd_port}", f"--secure-port={self._port}"]
-        arguments += ["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"]
-        arguments += [f"--tls-cert-file={self._certificates.certificate}"]
-        arguments += [f"--tls-private-key-file={self._certificates.key}"]
-        arguments += ["--authorization-mode=RBAC", f"--token-auth-file={tokens}", "--allow-privileged=true"]
-        arguments += [f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}"]
-        arguments += ["--service-account-issuer=https://kubernetes.default.svc"]
-        arguments += ["--service-cluster-ip-range=10.0.0.0/16"]
-        self._start("kube-apiserver", arguments, f"{self.url}/readyz")
+        flags = {
+            "etcd-servers": f"http://127.0.0.1:{self._etcd_port}",
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "secure-port": self._port,
+            "tls-cert-file": self.certificates.certificate,
+            "tls-private-key-file": self.certificates.key,
+            "authorization-mode": "RBAC",
+            "token-auth-file": self._write_tokens(),
+            "allow-privileged": "true",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": self.certificates.service_accounts,
+            "service-account-signing-key-file": self.certificates.service_accounts,
+            "service-cluster-ip-range": "10.0.0.0/16",
+            # An endpoint on the loopback is refused, so the service `kubernetes` goes without.
+            "endpoint-reconciler-type": "none",
+        }
+        self._start("kube-apiserver", flags, f"{self.url}/readyz")
 
     def _start_controller_manager(self) -> None:
-        kubeconfig = self.kubeconfig_for(CONTROLLER_TOKEN, "controller-manager")
-        arguments = [f"--kubeconfig={kubeconfig}", "--use-service-account-credentials=true", "--leader-elect=false"]
-        arguments += ["--bind-address=127.0.0.1", f"--secure-port={self._manager_port}"]
-        arguments += [f"--service-account-private-key-file={self._certificates.service_accounts}"]
-        arguments += [
-            f"--root-ca-file={self._certificates.authority}",
-            f"--flex-volume-plugin-dir={self.folder / 'flex'}",
-        ]
-        self._start("kube-controller-manager", arguments, f"https://127.0.0.1:{self._manager_port}/healthz")
+        flags = {
+            "kubeconfig": self.kubeconfig_for(CONTROLLER_MANAGER, _TOKENS[CONTROLLER_MANAGER]),
+            "use-service-account-credentials": "true",
+            "service-account-private-key-file": self.certificates.service_accounts,
+            "root-ca-file": self.certificates.authority,
+            "leader-elect": "false",
+            "bind-address": "127.0.0.1",
+            "secure-port": self._manager_port,
+            "flex-volume-plugin-dir": self.folder / "flex-volume",
+        }
+        self._start("kube-controller-manager", flags, f"https://127.0.0.1:{self._manager_port}/healthz")
 
-    def _start_operator(
-        self, name: str, arguments: list[str], health_port: int, environment: dict[str, str] | None = None
-    ) -> Server:
-        environment = {
-            "KUBECONFIG": str(self.kubeconfig_for(OPERATORS_TOKEN, "operators")),
-            "TMPDIR": str(self.folder / "tmp"),
-        } | (environment or {})
-        return self._start(name, arguments, f"http://127.0.0.1:{health_port}/readyz", environment)
+    def _start_operator(self, name: str, flags: Flags, health_port: int) -> Server:
+        kubeconfig = self.kubeconfig_for(OPERATORS, _TOKENS[OPERATORS])
+        environment = {"KUBECONFIG": str(kubeconfig), "TMPDIR": str(self.folder / "tmp")}
+        return self._start(name, flags, f"http://127.0.0.1:{health_port}/readyz", environment)
 
-    def _start(
-        self, name: str, arguments: list[str], ready_url: str, environment: dict[str, str] | None = None
-    ) -> Server:
+    def _start(self, name: str, flags: Flags, ready_url: str, environment: Mapping[str, str] | None = None) -> Server:
         binary = find(name, self._cache)
         if binary is None:
-            raise FileNotFoundError(f"{name} is not built; run python -m tests.cluster.binaries")
-        log = self.folder / "logs" / f"{name}.log"
-        server = self.servers[name] = Server(name, [str(binary), *arguments], ready_url, log, environment or {})
+            raise FileNotFoundError(f"{name} is not built: run python -m tests.cluster.binaries")
+        command = [str(binary), *(f"--{flag}={value}" for flag, value in flags.items())]
+        server = Server(name, command, ready_url, self.folder / "logs" / f"{name}.log", environment or {})
+        self.servers[name] = server
         server.start()
         return server
 
+    def _write_tokens(self) -> Path:
+        path = self.folder / "tokens.csv"
+        path.touch(mode=0o600)
+        groups = {user: "system:masters" if user in _MASTERS else "" for user in _TOKENS}
+        path.write_text("".join(f"{token},{user},{user},{groups[user]}\n" for user, token in _TOKENS.items()))
+        return path
+
     def _webhooks_by_url(self, objects: list[dict[str, Any]], port: int) -> list[dict[str, Any]]:
         """Turn each webhook's service reference into a URL on the loopback, with the authority to trust."""
-        authority = _base64(self._certificates.authority)
+        authority = _base64(self.certificates.authority)
         for webhook in (webhook for obj in objects for webhook in obj.get("webhooks", [])):
             path = webhook["clientConfig"]["service"]["path"]
             webhook["clientConfig"] = {"url": f"https://127.0.0.1:{port}{path}", "caBundle": authority}
         return objects
 
     def _operator_secret(self) -> dict[str, Any]:
-        """Return the Secret from which the operator takes its certificates; it makes new ones if these are missing."""
+        """Return the Secret from which the operator takes its certificates; it would make others if it were empty."""
         files = ("ca.crt", "ca.key", "tls.crt", "tls.key")
         return {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "training-operator-webhook-cert", "namespace": "kubeflow"},
-            "data": {name: _base64(self._certificates.folder / name) for name in files},
+            "data": {name: _base64(self.certificates.folder / name) for name in files},
         }
 
 
@@ -227,37 +236,6 @@ def control_plane(cache: Path | None = None) -> Iterator[ControlPlane]:
             yield cluster
         finally:
             cluster.stop()
-
-
-def load_crds(cache: Path) -> list[dict[str, Any]]:
-    """Return the CRDs: those of the modules that were built, then those in `HYPERFLOW_CRDS` or ../shared/crds."""
-    beside = Path(__file__).parents[2].parent / "shared" / "crds"
-    folders = [cache / "crds", Path(os.environ.get("HYPERFLOW_CRDS") or beside)]
-    files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
-    objects = [obj for path in files for obj in _load(path) if obj.get("kind") == "CustomResourceDefinition"]
-    return list({obj["metadata"]["name"]: obj for obj in objects}.values())
-
-
-def _wait_until_served(definitions: k8s.ApiextensionsV1Api, names: set[str], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while waiting := names - _served(definitions):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not served after {seconds:.0f} s: {', '.join(sorted(waiting))}")
-        time.sleep(0.05)
-
-
-def _served(definitions: k8s.ApiextensionsV1Api) -> set[str]:
-    return {
-        crd.metadata.name
-        for crd in definitions.list_custom_resource_definition().items
-        for condition in crd.status.conditions or []
-        if condition.type == "Established" and condition.status == "True"
-    }
-
-
-def _load(path: Path) -> list[dict[str, Any]]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return [obj for obj in yaml.load_all(path.read_text(), Loader=loader) if obj]
 
 
 def _base64(path: Path) -> str:
