@@ -140,7 +140,7 @@ def _read(system: AbstractFileSystem, path: str) -> bytes:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_may_pass),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential_jitter(initial=0.5, max=4),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=4, jitter=0.5),
         reraise=True,
     )
     return retrying(_read_once, system, path)
