@@ -6,6 +6,7 @@ The `kubernetes` package finds the server, its certificates and our credentials;
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -19,7 +20,7 @@ import urllib3
 from kubernetes import client, config
 
 from hyperflow.engines.kubeflow.manifests.common import Manifest
-from hyperflow.engines.kubeflow.resources import Resource
+from hyperflow.engines.kubeflow.resources import POD, Resource
 from hyperflow.errors import HyperflowError, Unavailable
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -40,7 +41,7 @@ class ApiError(HyperflowError):
         super().__init__(what, f"{status} {reason}: {message}".strip(), _remedy(status, path))
 
 
-class Transient(Exception):
+class TransientError(Exception):
     """A request failed in a way that a later one may not; `retry_after` is the server's wish in seconds."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
@@ -58,7 +59,7 @@ class Backoff:
         """Start again with the shortest pause."""
         self._failures = 0
 
-    def pause(self, error: Transient, stop: threading.Event | None = None) -> None:
+    def pause(self, error: TransientError, stop: threading.Event | None = None) -> None:
         """Wait before the next attempt, as long as the server asked for or longer each time."""
         longest = min(_LONGEST_PAUSE, self._first * 2**self._failures)
         self._failures += 1
@@ -77,7 +78,7 @@ class Cluster:
         Unavailable: There is neither a pod's service account nor a kubeconfig.
     """
 
-    def __init__(self, namespace: str = "", patience: float = 300.0) -> None:
+    def __init__(self, namespace: str = "", patience: float = 900.0) -> None:
         self.patience = patience
         self._lock = threading.Lock()
         self._client = _load()
@@ -146,7 +147,7 @@ class Cluster:
 
         Raises:
             ApiError: The server refused it.
-            Transient: It failed in a way that may pass.
+            TransientError: It failed in a way that may pass.
         """
         response = self._send("GET", path, None, query, read_seconds)
         if response.status >= HTTPStatus.BAD_REQUEST:
@@ -169,7 +170,7 @@ class Cluster:
         while True:
             try:
                 return self._once(method, path, body, query or {})
-            except Transient as error:
+            except TransientError as error:
                 if time.monotonic() >= deadline:
                     remedy = "see whether the API server is up and can be reached from here, then run it again"
                     raise Unavailable(f"the API server did not answer {method} {path}", str(error), remedy) from error
@@ -202,7 +203,7 @@ class Cluster:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Transient(f"no answer from {api.configuration.host}: {error}") from error
+            raise TransientError(f"no answer from {api.configuration.host}: {error}") from error
         return response
 
     def _fail(self, method: str, path: str, response: Response, data: bytes) -> None:
@@ -210,9 +211,9 @@ class Cluster:
         status = response.status
         reason, message = _status_of(data)
         if status == HTTPStatus.UNAUTHORIZED and self._renew():
-            raise Transient("the token was refused; another has been read")
+            raise TransientError("the token was refused; another has been read")
         if status in _TRANSIENT:
-            raise Transient(f"{status} {reason}: {message}", _seconds(response.headers.get("Retry-After")))
+            raise TransientError(f"{status} {reason}: {message}", _seconds(response.headers.get("Retry-After")))
         raise ApiError(method, path, status, reason, message)
 
     def _renew(self) -> bool:
@@ -229,7 +230,10 @@ class Cluster:
 def _load() -> client.ApiClient:
     configuration = client.Configuration()
     try:
-        config.load_config(client_configuration=configuration)
+        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     except config.ConfigException as error:
         remedy = "run this in a pod with a service account, or give a kubeconfig (KUBECONFIG)"
         raise Unavailable("no Kubernetes cluster is configured", str(error), remedy) from error
@@ -240,7 +244,7 @@ def _own_namespace() -> str:
     if _NAMESPACE_FILE.is_file():
         return _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
     try:
-        _, context = config.list_kube_config_contexts()
+        _, context = config.list_kube_config_contexts(os.environ.get("KUBECONFIG"))
     except config.ConfigException:
         return "default"
     namespace: str = context["context"].get("namespace") or "default"
@@ -248,8 +252,6 @@ def _own_namespace() -> str:
 
 
 def _log_path(namespace: str, pod: str) -> str:
-    from hyperflow.engines.kubeflow.resources import POD
-
     return POD.path(namespace, pod, "log")
 
 
@@ -257,7 +259,7 @@ def _read(response: Response) -> bytes:
     try:
         return response.read()
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Transient(f"the answer broke off: {error}") from error
+        raise TransientError(f"the answer broke off: {error}") from error
 
 
 def _status_of(data: bytes) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Specs as Kubernetes objects: pure functions, so that what a run would create can be printed and reviewed."""
 
-from hyperflow.engines.kubeflow.manifests.common import Manifest, in_pod, spec_hash
+from hyperflow.engines.kubeflow.manifests.common import Manifest, in_pod
 from hyperflow.engines.kubeflow.manifests.experiment import experiment
 from hyperflow.engines.kubeflow.manifests.service import KServe, inference_service
 from hyperflow.engines.kubeflow.manifests.tfjob import tfjob
 
-__all__ = ["KServe", "Manifest", "experiment", "in_pod", "inference_service", "spec_hash", "tfjob"]
+__all__ = ["KServe", "Manifest", "experiment", "in_pod", "inference_service", "tfjob"]

@@ -55,4 +55,6 @@ def _check_choices(parameter: Parameter) -> None:
     for value in parameter.values if parameter.type == "categorical" else ():
         if _UNSAFE_IN_A_CHOICE & set(str(value)):
             name = f"search_space[{parameter.name}].values"
-            raise InvalidParameter(name, value, "texts without quotes, backslash and $, as Katib pastes them as they are")
+            raise InvalidParameter(
+                name, value, "texts without quotes, backslash and $, as Katib pastes them as they are"
+            )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +31,6 @@ def plain(model: object) -> Manifest:
 
     data: Manifest = ApiClient().sanitize_for_serialization(model)
     return data
-
-
-def spec_hash(spec: object) -> str:
-    """Digest a spec: equal for equal specs, in any process."""
-    text = json.dumps(_canonical(spec), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def labels(run_id: str) -> dict[str, str]:
@@ -149,13 +140,3 @@ def container_security() -> V1SecurityContext:
         run_as_user=USER,
         seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
     )
-
-
-def _canonical(value: object) -> object:
-    if dataclasses.is_dataclass(value):
-        return {field.name: _canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(item) for item in value]
-    return value

@@ -14,9 +14,8 @@ from hyperflow.engines.kubeflow.manifests.common import (
     labels,
     plain,
     pod_template,
-    spec_hash,
 )
-from hyperflow.specs import Parameter, TuneSpec, format_value
+from hyperflow.specs import Parameter, TuneSpec, fingerprint, format_value
 
 if TYPE_CHECKING:
     from kubeflow.katib import (
@@ -44,7 +43,7 @@ def experiment(spec: TuneSpec) -> Manifest:
             api_version="kubeflow.org/v1beta1",
             kind="Experiment",
             metadata=V1ObjectMeta(
-                name=spec.name, labels=labels(spec.run_id), annotations={SPEC_ANNOTATION: spec_hash(spec)}
+                name=spec.name, labels=labels(spec.run_id), annotations={SPEC_ANNOTATION: fingerprint(spec)}
             ),
             spec=katib.V1beta1ExperimentSpec(
                 parameters=[_parameter(parameter) for parameter in spec.search_space],
@@ -135,9 +134,7 @@ def _job(spec: TuneSpec) -> Manifest:
     from kubernetes import client
 
     tfjob.require_image(spec.trainer)
-    template = pod_template(
-        JOB_CONTAINER, spec.trainer.image, _command(spec), environment(), spec.compute, spec.claim
-    )
+    template = pod_template(JOB_CONTAINER, spec.trainer.image, _command(spec), environment(), spec.compute, spec.claim)
     job = client.V1Job(
         api_version="batch/v1",
         kind="Job",

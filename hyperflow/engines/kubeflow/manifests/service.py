@@ -25,10 +25,9 @@ from hyperflow.engines.kubeflow.manifests.common import (
     pod_security,
     resources,
     scheduling,
-    spec_hash,
 )
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import ModelRef, ServeSpec
+from hyperflow.specs import ModelRef, ServeSpec, fingerprint
 
 if TYPE_CHECKING:
     from kserve import V1beta1ModelSpec, V1beta1PredictorSpec
@@ -190,7 +189,7 @@ def _first(spec: ServeSpec, kserve: KServe, predictor: Manifest) -> Manifest:
 
 
 def _annotations(spec: ServeSpec) -> dict[str, str]:
-    return {SPEC_ANNOTATION: spec_hash(spec), MODEL_ANNOTATION: _dump(spec.model)}
+    return {SPEC_ANNOTATION: fingerprint(spec), MODEL_ANNOTATION: _dump(spec.model)}
 
 
 def _canary(spec: ServeSpec, kserve: KServe, predictor: Manifest, old_predictor: Manifest) -> Manifest:

@@ -16,10 +16,9 @@ from hyperflow.engines.kubeflow.manifests.common import (
     labels,
     plain,
     pod_template,
-    spec_hash,
 )
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Compute, Trainer, TrainSpec, TuneSpec
+from hyperflow.specs import Compute, Trainer, TrainSpec, TuneSpec, fingerprint
 
 if TYPE_CHECKING:
     from kubeflow.training import KubeflowOrgV1TFJobSpec
@@ -57,7 +56,7 @@ def tfjob(spec: TrainSpec) -> Manifest:
             metadata=V1ObjectMeta(
                 name=spec.name,
                 labels={**labels(spec.run_id), **queue_label(spec.compute)},
-                annotations={SPEC_ANNOTATION: spec_hash(spec)},
+                annotations={SPEC_ANNOTATION: fingerprint(spec)},
             ),
             spec=_job_spec(template, replicas, spec.compute, spec.retries, spec.timeout + GRACE),
         )

@@ -1,0 +1,107 @@
+"""Create or adopt, read and delete the objects of a run: what Experiments and TFJobs have in common."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from http import HTTPStatus
+
+from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
+from hyperflow.engines.kubeflow.manifests.common import RUN_LABEL, SPEC_ANNOTATION, Manifest
+from hyperflow.engines.kubeflow.owner import owner_reference
+from hyperflow.engines.kubeflow.resources import Resource
+from hyperflow.engines.kubeflow.watch import Watch
+from hyperflow.errors import Cancelled, Conflict, HyperflowError, JobTimeout
+
+_PARTING_SECONDS = 20.0
+
+
+def create_or_adopt(cluster: Cluster, resource: Resource, manifest: Manifest) -> Manifest:
+    """Create an object owned by our Workflow, or take on the one that an earlier attempt of this step made.
+
+    Raises:
+        Conflict: The name is taken by an object of another run or another spec.
+    """
+    owner = owner_reference(cluster)
+    metadata = {**manifest["metadata"], "ownerReferences": [owner]} if owner else manifest["metadata"]
+    while True:
+        try:
+            return cluster.create(resource, {**manifest, "metadata": metadata})
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        live = cluster.get(resource, metadata["name"])
+        if live is None:
+            continue  # it went between the two requests
+        _check_ours(resource, live, manifest)
+        if "deletionTimestamp" not in live["metadata"]:
+            return live
+        _await_deletion(cluster, resource, live)
+
+
+def condition(item: Manifest, kind: str) -> Manifest | None:
+    """Return a condition that holds, or None."""
+    for entry in item.get("status", {}).get("conditions") or []:
+        if entry["type"] == kind and entry["status"] == "True":
+            return dict(entry)
+    return None
+
+
+def seconds_left(item: Manifest, timeout: int) -> float:
+    """Return how much of an object's time is left; a retried step gets no more of it."""
+    created = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
+    return created.timestamp() + timeout - time.time()
+
+
+@contextmanager
+def deleted_unless_ended(cluster: Cluster, resource: Resource, item: Manifest) -> Iterator[None]:
+    """Delete the object as the very first thing when the body is cancelled or runs out of time."""
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled, JobTimeout):
+        parting = Cluster(cluster.namespace, patience=_PARTING_SECONDS)
+        try:
+            parting.delete(resource, item["metadata"]["name"], item["metadata"]["uid"])
+        except HyperflowError as error:
+            print(f"{resource.kind} {item['metadata']['name']} may still run: {error}", flush=True)
+        raise
+
+
+def _check_ours(resource: Resource, live: Manifest, manifest: Manifest) -> None:
+    name, metadata = manifest["metadata"]["name"], live["metadata"]
+    run = metadata.get("labels", {}).get(RUN_LABEL)
+    wanted = manifest["metadata"]["labels"][RUN_LABEL]
+    if run != wanted:
+        owner = f"belongs to run {run}" if run else "was not made by Hyperflow"
+        remedy = f"look at it with `kubectl get {resource.plural} {name} -o yaml`, and delete or rename it"
+        raise Conflict(f"{resource.kind} {name} is in the way", f"it {owner}; this is run {wanted}", remedy)
+    ours = manifest["metadata"]["annotations"][SPEC_ANNOTATION]
+    theirs = metadata.get("annotations", {}).get(SPEC_ANNOTATION)
+    if theirs != ours:
+        remedy = (
+            f"use the parameters of the first attempt, start a new run, or `kubectl delete {resource.plural} {name}`"
+        )
+        raise Conflict(f"{resource.kind} {name} has another specification", f"it has {theirs}, not {ours}", remedy)
+
+
+def _await_deletion(cluster: Cluster, resource: Resource, live: Manifest) -> None:
+    name, uid = live["metadata"]["name"], live["metadata"]["uid"]
+    watch = Watch(cluster, resource, fieldSelector=f"metadata.name={name}")
+    timer = threading.Timer(_PARTING_SECONDS * 3, watch.close)
+    timer.start()
+    try:
+        current = cluster.get(resource, name)
+        if current is None or current["metadata"]["uid"] != uid:
+            return
+        for change in watch:
+            if change.deleted or change.object["metadata"]["uid"] != uid:
+                return
+    finally:
+        timer.cancel()
+        watch.close()
+    raise Conflict(
+        f"{resource.kind} {name} is being deleted", "it has not gone after a minute", "look at its finalizers"
+    )

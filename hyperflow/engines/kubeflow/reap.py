@@ -1,0 +1,34 @@
+"""Delete what the step of a terminated run could not: a terminated KFP step gets no warning."""
+
+from __future__ import annotations
+
+from hyperflow.engines.kubeflow.cluster import Cluster
+from hyperflow.engines.kubeflow.jobs import condition
+from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, Manifest
+from hyperflow.engines.kubeflow.resources import EXPERIMENT, TFJOB, WORKFLOW
+
+_ENDED = ("Succeeded", "Failed", "Error")
+
+
+def reap(cluster: Cluster) -> list[str]:
+    """Delete our Experiments and TFJobs that still run although their Workflow has ended or is gone."""
+    selector = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+    deleted = []
+    for resource in (EXPERIMENT, TFJOB):
+        for item in cluster.list(resource, labelSelector=selector)["items"]:
+            name = item["metadata"]["name"]
+            if _is_orphan(cluster, item) and cluster.delete(resource, name, item["metadata"]["uid"]):
+                deleted.append(f"{resource.kind} {name}")
+    return deleted
+
+
+def _is_orphan(cluster: Cluster, item: Manifest) -> bool:
+    """Tell whether a job runs for nobody; one without a Workflow was started by hand, and is left alone."""
+    metadata = item["metadata"]
+    owner = next((ref for ref in metadata.get("ownerReferences", []) if ref["kind"] == WORKFLOW.kind), None)
+    if owner is None or "deletionTimestamp" in metadata or condition(item, "Succeeded") or condition(item, "Failed"):
+        return False
+    workflow = cluster.get(WORKFLOW, owner["name"])
+    if workflow is None or workflow["metadata"]["uid"] != owner["uid"]:
+        return True
+    return workflow.get("status", {}).get("phase") in _ENDED

@@ -1,0 +1,135 @@
+"""Follow a TFJob to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hyperflow import metrics
+from hyperflow.engines.kubeflow import explain
+from hyperflow.engines.kubeflow.cluster import Cluster
+from hyperflow.engines.kubeflow.jobs import condition, create_or_adopt, deleted_unless_ended, seconds_left
+from hyperflow.engines.kubeflow.manifests import tfjob
+from hyperflow.engines.kubeflow.manifests.common import Manifest
+from hyperflow.engines.kubeflow.manifests.tfjob import CONTAINER
+from hyperflow.engines.kubeflow.resources import POD, TFJOB
+from hyperflow.engines.kubeflow.watch import Feed, Line
+from hyperflow.errors import JobFailed, JobTimeout
+from hyperflow.progress import Progress, Report
+from hyperflow.specs import TrainResult, TrainSpec
+
+_STARTED = ("Running", "Succeeded", "Failed")
+
+
+class Training:
+    """One training: its TFJob, its pods and what its chief printed."""
+
+    def __init__(self, cluster: Cluster, spec: TrainSpec, report: Report) -> None:
+        self._cluster, self._spec, self._report = cluster, spec, report
+        self._pods: dict[str, Manifest] = {}
+        self._followed: dict[str, list[str]] = {}
+        self._faults: dict[str, list[str]] = {}
+
+    def run(self) -> TrainResult:
+        """Create or adopt the TFJob and return what it trained."""
+        item = create_or_adopt(self._cluster, TFJOB, tfjob(self._spec))
+        with deleted_unless_ended(self._cluster, TFJOB, item), Feed(self._cluster) as feed:
+            feed.watch(TFJOB, fieldSelector=f"metadata.name={self._spec.name}")
+            feed.watch(POD, labelSelector=self._selector)
+            ended = self._follow(item, feed)
+        return self._result(ended)
+
+    @property
+    def _selector(self) -> str:
+        return f"training.kubeflow.org/job-name={self._spec.name}"
+
+    def _follow(self, item: Manifest, feed: Feed) -> Manifest:
+        uid = item["metadata"]["uid"]
+        while not (condition(item, "Failed") or condition(item, "Succeeded")):
+            change = feed.next(seconds_left(item, self._spec.timeout))
+            if change is None:
+                raise self._timeout()
+            if isinstance(change, Line):
+                self._line(change)
+            elif change.resource is POD:
+                self._pod(change.object, feed)
+            elif change.object["metadata"]["uid"] == uid:
+                if change.deleted:
+                    raise JobFailed(f"TFJob {self._spec.name} was deleted while it ran", "", "start a new run")
+                item = change.object
+        return item
+
+    def _line(self, line: Line) -> None:
+        self._followed.setdefault(line.pod, []).append(line.text)
+        values = metrics.parse_line(line.text)
+        if "epoch" in values:
+            self._report(Progress("train", int(values["epoch"]), self._spec.epochs, line.text))
+
+    def _pod(self, pod: Manifest, feed: Feed) -> None:
+        """Follow a chief that has started; keep what a failed pod said, for the operator may replace it at once."""
+        uid, phase = pod["metadata"]["uid"], pod.get("status", {}).get("phase")
+        self._pods[uid] = pod
+        if _is_chief(pod) and phase in _STARTED and uid not in self._followed:
+            self._followed[uid] = []
+            feed.follow_log(pod, CONTAINER)
+        if phase == "Failed" and uid not in self._faults:
+            self._faults[uid] = [*explain.pod_states([pod]), *explain.log_tail(self._cluster, [pod])]
+            self._check_restarts()
+
+    def _check_restarts(self) -> None:
+        """End a job that restarts for ever: the operator does not count the pods that it replaces."""
+        retries = self._spec.retries
+        if 0 < retries < len(self._faults):
+            self._cluster.delete(TFJOB, self._spec.name)
+            raise self._failure(
+                f"the training {self._spec.name} failed {len(self._faults)} times; it has {retries} retries"
+            )
+
+    def _result(self, item: Manifest) -> TrainResult:
+        failed = condition(item, "Failed")
+        if failed:
+            text = failed.get("message") or failed.get("reason", "")
+            raise self._failure(f"the training {self._spec.name} failed: {text}", explain.conditions(item))
+        lines = self._lines()
+        if not (Path(self._spec.model_path) / "saved_model.pb").exists():
+            why = "\n".join([f"there is no SavedModel at {self._spec.model_path}", *_last(lines)])
+            remedy = "have the trainer write a SavedModel to --model-path; see whether step and job mount one claim"
+            raise JobFailed(f"the training {self._spec.name} ended without a model", why, remedy)
+        location = f"TFJob {self._cluster.namespace}/{self._spec.name}"
+        return TrainResult(self._spec.model_path, metrics.latest(lines), metrics.history(lines), location)
+
+    def _lines(self) -> list[str]:
+        """Return all that the chief printed: what earlier pods of it said while we listened, and the last one's log."""
+        chiefs = [pod for pod in explain.pods_of(self._cluster, self._selector) if _is_chief(pod)]
+        present = {pod["metadata"]["uid"] for pod in chiefs}
+        earlier = [line for uid, lines in self._followed.items() if uid not in present for line in lines]
+        logs = [self._cluster.log(pod["metadata"]["name"], CONTAINER) for pod in chiefs]
+        return earlier + [line for log in logs for line in log.splitlines()]
+
+    def _failure(self, what: str, why: list[str] | None = None) -> JobFailed:
+        pods = explain.pods_of(self._cluster, self._selector)
+        live = {pod["metadata"]["uid"] for pod in pods}
+        lines = [*(why or []), *explain.pod_states(pods)]
+        lines += explain.events(self._cluster, [self._spec.name, *(pod["metadata"]["name"] for pod in pods)])
+        lines += explain.log_tail(self._cluster, [pod for pod in pods if pod["status"].get("phase") == "Failed"])
+        gone = [fault for uid, fault in self._faults.items() if uid not in live]
+        lines += gone[-1] if gone else []
+        text = "\n".join(lines)
+        name = self._spec.name
+        otherwise = f"mend the cause and start a new run (or `kubectl delete tfjob {name}` and retry this one)"
+        return JobFailed(what, text, explain.hint(text, otherwise))
+
+    def _timeout(self) -> JobTimeout:
+        phases = [
+            f"{pod['metadata']['name']} is {pod['status'].get('phase', 'not there')}" for pod in self._pods.values()
+        ]
+        failure = self._failure("", [f"waited for: {', '.join(phases) or 'its first pod'}"])
+        what = f"the training {self._spec.name} had not ended after {self._spec.timeout} s"
+        return JobTimeout(what, failure.why, explain.hint(failure.why, "raise train_timeout, or lower epochs"))
+
+
+def _is_chief(pod: Manifest) -> bool:
+    return bool(pod["metadata"].get("labels", {}).get("training.kubeflow.org/job-role") == "master")
+
+
+def _last(lines: list[str]) -> list[str]:
+    return ["the chief's last lines:", *(f"  {line}" for line in lines[-10:])] if lines else []
