@@ -21,80 +21,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-KUBERNETES, TRAINING_OPERATOR, KATIB, KSERVE = "1.34.4", "1.9.0", "0.19.0", "0.20.0"
-STAGING = "v0" + KUBERNETES.removeprefix("1")
-"""Release of the k8s.io modules that Kubernetes itself replaces by folders of its repository."""
-
-
-@dataclass(frozen=True)
-class Binary:
-    """One main package, and how long it takes to build on two cores with nothing cached."""
-
-    name: str
-    package: str
-    minutes: float
-    ldflags: str = ""
-
-
-@dataclass(frozen=True)
-class Module:
-    """An upstream module at one release, the binaries wanted from it and where its CRDs are."""
-
-    path: str
-    version: str
-    binaries: tuple[Binary, ...]
-    crds: tuple[str, ...] = ()
-
-
-_STAMP = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
-
-MODULES = (
-    Module(
-        "k8s.io/kubernetes",
-        KUBERNETES,
-        (
-            # Kubernetes requires the release of etcd that it is tested with, so both share one module and its packages.
-            Binary("etcd", "go.etcd.io/etcd/server/v3", 2),
-            Binary("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 5, _STAMP),
-            Binary("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 2, _STAMP),
-        ),
-    ),
-    Module(
-        "github.com/kubeflow/training-operator",
-        TRAINING_OPERATOR,
-        (Binary("training-operator", "github.com/kubeflow/training-operator/cmd/training-operator.v1", 3),),
-        ("manifests/base/crds/kubeflow.org_tfjobs.yaml",),
-    ),
-    Module(
-        "github.com/kserve/kserve",
-        KSERVE,
-        (Binary("kserve-controller", "github.com/kserve/kserve/cmd/manager", 4),),
-        ("config/crd/full/serving*.yaml", "config/crd/full/clusterstoragecontainer/serving*.yaml"),
-    ),
-    Module(
-        "github.com/kubeflow/katib",
-        KATIB,
-        (
-            Binary("katib-controller", "github.com/kubeflow/katib/cmd/katib-controller/v1beta1", 5),
-            Binary("katib-db-manager", "github.com/kubeflow/katib/cmd/db-manager/v1beta1", 1),
-            Binary("katib-goptuna", "github.com/kubeflow/katib/cmd/suggestion/goptuna/v1beta1", 1),
-            Binary(
-                "katib-file-metricscollector",
-                "github.com/kubeflow/katib/cmd/metricscollector/v1beta1/file-metricscollector",
-                1,
-            ),
-        ),
-    ),
-)
+from tests.cluster.modules import KATIB, KSERVE, KUBERNETES, MODULES, STAGING, TRAINING_OPERATOR, Binary, Module
 
 ENVTEST_ASSETS = ("etcd", "kube-apiserver")
 """Binaries taken from `KUBEBUILDER_ASSETS` where that is set."""
 
 BOUND_MINUTES = 45
+DOWNLOAD_MINUTES = 5
+PATIENCE = 5
+"""How many times its expected minutes one build may take: slower machines, and this one when it is busy."""
 
 
 class BuildError(Exception):
@@ -122,10 +60,8 @@ def missing(cache: Path) -> list[str]:
 
 
 def go_command() -> str:
-    """Return the `go` command: the one on PATH, else where distributions and go.dev put it."""
-    found = shutil.which("go") or next(
-        (str(path) for path in (Path("/usr/local/go/bin/go"), Path("/usr/lib/go/bin/go")) if path.exists()), None
-    )
+    """Return the `go` command: the one on PATH, else where distributions and Go's own archive put it."""
+    found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin:/usr/lib/go/bin")
     if found is None:
         raise BuildError("Go is not installed. Install Go 1.25.8 or newer, or set KUBECONFIG to a test cluster.")
     return found
@@ -152,8 +88,13 @@ def build_all(cache: Path, minutes: float = BOUND_MINUTES) -> dict[str, str]:
     return left_out
 
 
+def _within(minutes: float, deadline: float) -> float:
+    return min(time.monotonic() + minutes * 60, deadline)
+
+
 def _scratch_module(module: Module, cache: Path, deadline: float) -> Path:
     """Write the main module that `module` is built from, once, and return its folder."""
+    deadline = _within(DOWNLOAD_MINUTES, deadline)
     folder = cache / "modules" / module.path.rsplit("/", 1)[-1]
     if (folder / "go.mod").exists():
         return folder
@@ -188,6 +129,7 @@ def _go_mod(module: Module, upstream: dict[str, Any]) -> str:
 
 def _build(binary: Binary, scratch: Path, cache: Path, deadline: float) -> None:
     """Build one binary; it appears whole or not at all."""
+    deadline = _within(binary.minutes * PATIENCE, deadline)
     _say(f"{binary.name}: build, about {binary.minutes:g} min with nothing cached")
     target = cache / "bin" / binary.name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -273,6 +215,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only say what is there")
     parser.add_argument("--check", action="store_true", help="build, then start everything and prove that it works")
     options = parser.parse_args()
+    # Ended from outside, it ends the build that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options.cache.mkdir(parents=True, exist_ok=True)
     if options.list:
         _list(options.cache)

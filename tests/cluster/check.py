@@ -63,10 +63,10 @@ def check_training_operator(cluster: ControlPlane) -> None:
         services = [service.metadata.name for service in core.list_namespaced_service(NAMESPACE).items]
         _expect(len(tf_config["cluster"]["worker"]) == 2, f"TF_CONFIG without both workers: {tf_config}")
         _expect({"right-chief-0", "right-worker-0", "right-worker-1"} <= set(services), f"services: {services}")
-        for phase, condition in (("Running", "Running"), ("Succeeded", "Succeeded")):
-            for pod in pods:
-                core.patch_namespaced_pod_status(pod.metadata.name, NAMESPACE, _phase(phase, "tensorflow"))
-            wait_for(lambda: _has(objects, TFJOBS, "right", condition), f"TFJob {condition}")  # noqa: B023
+        _report(core, pods, "Running", "tensorflow")
+        wait_for(lambda: _has(objects, TFJOBS, "right", "Running"), "TFJob Running")
+        _report(core, pods, "Succeeded", "tensorflow")
+        wait_for(lambda: _has(objects, TFJOBS, "right", "Succeeded"), "TFJob Succeeded")
     _say("Training Operator: wrong TFJob refused, right one got pods and services and ended as its pods did")
 
 
@@ -84,7 +84,7 @@ def check_kserve(cluster: ControlPlane) -> None:
         _expect("--model_name=right" in container.args, f"runtime template not filled in: {container.args}")
         mounts = {mount.mount_path: mount.sub_path for mount in container.volume_mounts}
         _expect(mounts.get("/mnt/models") == "models/right/1", f"model not mounted from its claim: {mounts}")
-        core.patch_namespaced_pod_status(pods[0].metadata.name, NAMESPACE, _phase("Running", "kserve-container"))
+        _report(core, pods, "Running", "kserve-container")
         wait_for(lambda: _has(objects, SERVICES, "right", "Ready"), "InferenceService Ready")
     _say("KServe: wrong InferenceService refused, right one became a Deployment with its model and Ready")
 
@@ -151,13 +151,15 @@ def _has(objects: k8s.CustomObjectsApi, kind: tuple[str, str, str, str], name: s
     return any(c["type"] == condition and c["status"] == "True" for c in status.get("conditions", []))
 
 
-def _phase(phase: str, container: str) -> dict[str, Any]:
-    """Return the status that a kubelet would report for a pod with one container."""
+def _report(core: k8s.CoreV1Api, pods: list[k8s.V1Pod], phase: str, container: str) -> None:
+    """Report the status of pods with one container, as a kubelet would."""
     running = phase == "Running"
     state: dict[str, Any] = {"running": {}} if running else {"terminated": {"exitCode": 0}}
     status = {"name": container, "image": "image", "imageID": "", "restartCount": 0, "ready": running, "state": state}
     ready = [{"type": kind, "status": str(running)} for kind in ("Ready", "ContainersReady")]
-    return {"status": {"phase": phase, "conditions": ready, "containerStatuses": [status]}}
+    body = {"status": {"phase": phase, "conditions": ready, "containerStatuses": [status]}}
+    for pod in pods:
+        core.patch_namespaced_pod_status(pod.metadata.name, NAMESPACE, body)
 
 
 def _tfjob(name: str, container: str) -> dict[str, Any]:
