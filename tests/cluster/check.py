@@ -41,12 +41,15 @@ def check_all(cache: Path) -> None:
     """Start everything that is built and prove that it works; say what had to be passed over."""
     with control_plane(cache) as cluster:
         _say(f"etcd, API server and controller manager are ready; {len(cluster.install_crds())} CRDs are served")
-        if cluster.has("training-operator"):
-            cluster.start_training_operator()
-            check_training_operator(cluster)
-        if cluster.has("kserve-controller"):
-            cluster.start_kserve()
-            check_kserve(cluster)
+        for name, start, check in (
+            ("training-operator", cluster.start_training_operator, check_training_operator),
+            ("kserve-controller", cluster.start_kserve, check_kserve),
+        ):
+            if not cluster.has(name):
+                _say(f"PASSED OVER: {name} is not built")
+                continue
+            start()
+            check(cluster)
         check_restart(cluster)
     check_death(cache)
 
@@ -60,9 +63,9 @@ def check_training_operator(cluster: ControlPlane) -> None:
         objects.create_namespaced_custom_object(*TFJOBS, _tfjob("right", container="tensorflow"))
         pods = wait_for(lambda: _pods(core, "training.kubeflow.org/job-name=right", count=3), "three pods")
         tf_config = json.loads(pods[0].spec.containers[0].env[0].value)
-        services = [service.metadata.name for service in core.list_namespaced_service(NAMESPACE).items]
         _expect(len(tf_config["cluster"]["worker"]) == 2, f"TF_CONFIG without both workers: {tf_config}")
-        _expect({"right-chief-0", "right-worker-0", "right-worker-1"} <= set(services), f"services: {services}")
+        names = {"right-chief-0", "right-worker-0", "right-worker-1"}
+        wait_for(lambda: names <= _services(core), "a service for each pod")
         _report(core, pods, "Running", "tensorflow")
         wait_for(lambda: _has(objects, TFJOBS, "right", "Running"), "TFJob Running")
         _report(core, pods, "Succeeded", "tensorflow")
@@ -144,6 +147,10 @@ def refused(create: Callable[[], object]) -> str:
 def _pods(core: k8s.CoreV1Api, selector: str, count: int) -> list[k8s.V1Pod] | None:
     pods: list[k8s.V1Pod] = core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
     return pods if len(pods) == count else None
+
+
+def _services(core: k8s.CoreV1Api) -> set[str]:
+    return {service.metadata.name for service in core.list_namespaced_service(NAMESPACE).items}
 
 
 def _has(objects: k8s.CustomObjectsApi, kind: tuple[str, str, str, str], name: str, condition: str) -> bool:
