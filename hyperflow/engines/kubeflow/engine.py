@@ -21,20 +21,23 @@ class KubeflowEngine(Engine):
     Args:
         report: Told of every step forward.
         cluster: Where to work; by default where this pod, or the kubeconfig, is.
+        grace: Seconds that a model has to get over a failure to load; a first crash may pass.
     """
 
-    def __init__(self, report: progress.Report = progress.to_stdout, cluster: Cluster | None = None) -> None:
+    def __init__(
+        self, report: progress.Report = progress.to_stdout, cluster: Cluster | None = None, grace: float = 30.0
+    ) -> None:
         super().__init__(report)
-        self._given = cluster
+        self._given, self._grace = cluster, grace
 
     @cached_property
     def cluster(self) -> Cluster:
         """The namespace that this engine works in."""
         return self._given or Cluster()
 
-    @cached_property
-    def _serving(self) -> Serving:
-        return Serving(self.cluster, self.report)
+    @property
+    def _services(self) -> Serving:
+        return Serving(self.cluster, self.report, self._grace)
 
     def check(self, tune: TuneSpec, serve: ServeSpec) -> None:
         preflight.require(preflight.survey(self.cluster, tune, serve))
@@ -49,16 +52,16 @@ class KubeflowEngine(Engine):
 
     def serve(self, spec: ServeSpec) -> Endpoint:
         preflight.require(preflight.for_serving(self.cluster, spec))
-        return self._serving.serve(spec)
+        return self._services.serve(spec)
 
     def promote(self, name: str) -> Endpoint:
-        return self._serving.promote(name)
+        return self._services.promote(name)
 
     def restore(self, name: str) -> Endpoint:
-        return self._serving.restore(name)
+        return self._services.restore(name)
 
     def serving(self, name: str) -> Endpoint | None:
-        return self._serving.serving(name)
+        return self._services.serving(name)
 
     def reap(self) -> list[str]:
         return reap(self.cluster)

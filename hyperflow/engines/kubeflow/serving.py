@@ -23,7 +23,6 @@ from hyperflow.specs import Endpoint, ServeSpec, fingerprint
 
 _SELECTOR = "serving.kserve.io/inferenceservice"
 _BROKEN = ("BlockedByFailedLoad", "InvalidSpec")
-_GRACE = 30.0
 _BACK_SECONDS = 600
 _PROBE_SECONDS = 5.0
 
@@ -37,7 +36,7 @@ class Serving:
         grace: Seconds that a model has to get over a failure to load; a first crash may pass.
     """
 
-    def __init__(self, cluster: Cluster, report: Report, grace: float = _GRACE) -> None:
+    def __init__(self, cluster: Cluster, report: Report, grace: float) -> None:
         self._cluster, self._report, self._grace = cluster, report, grace
 
     def serve(self, spec: ServeSpec) -> Endpoint:

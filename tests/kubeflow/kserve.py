@@ -1,0 +1,143 @@
+"""KServe in an emulated cluster, in Standard mode: a server process a generation, and one address that follows them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.kubeflow.emulator import Emulator
+from tests.kubeflow.operators import condition
+from tests.kubeflow.store import Event, Key, Object, Refusal
+
+SERVICES: Key = ("serving.kserve.io", "inferenceservices")
+DEPLOYMENTS: Key = ("apps", "deployments")
+PREDICTOR = Path(__file__).parent / "predictor.py"
+
+
+class KServe:
+    def __init__(self, emulator: Emulator, volume: Path) -> None:
+        self._emulator, self._volume = emulator, volume
+        self._doors: dict[str, Door] = {}
+        self._generations: dict[str, int] = {}
+        self._servers: list[subprocess.Popen[str]] = []
+        self._lock = threading.Lock()
+
+    def handle(self, event: Event) -> None:
+        if event.key != SERVICES or event.type == "DELETED":
+            return
+        metadata = event.object["metadata"]
+        if metadata["generation"] > self._generations.get(metadata["name"], 0):
+            self._generations[metadata["name"]] = metadata["generation"]
+            threading.Thread(target=self._roll_out, args=(event.object,), daemon=True).start()
+
+    def close(self) -> None:
+        for server in self._servers:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGKILL)
+        for door in self._doors.values():
+            door.close()
+
+    def _roll_out(self, item: Object) -> None:
+        """Start a server for a generation beside the one that answers; Ready stays what it was until it is up."""
+        name, generation = item["metadata"]["name"], item["metadata"]["generation"]
+        self._deployment(item, updated=0)
+        loading = {"transitionStatus": "InProgress", "states": {"activeModelState": "", "targetModelState": "Loading"}}
+        self._status(item, modelStatus=loading)
+        port, last_words = self._start(item)
+        if self._generations[name] != generation:
+            return
+        if port == 0:
+            failure = {"reason": "ModelLoadFailed", "message": last_words, "exitCode": 1}
+            states = {"activeModelState": "Loaded", "targetModelState": "FailedToLoad"}
+            blocked = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": failure, "states": states}
+            self._status(item, modelStatus=blocked)
+            return
+        with self._lock:
+            door = self._doors.setdefault(name, Door())
+        door.port = port
+        self._deployment(item, updated=1)
+        ready = [condition(kind, "") for kind in ("PredictorReady", "IngressReady", "Ready")]
+        loaded = {"transitionStatus": "UpToDate", "states": {"activeModelState": "Loaded", "targetModelState": ""}}
+        self._status(item, conditions=ready, url=door.url, address={"url": door.url}, modelStatus=loaded)
+
+    def _status(self, item: Object, **fields: object) -> None:
+        metadata = item["metadata"]
+        self._emulator.store.set_status(
+            SERVICES, metadata["namespace"], metadata["name"], observedGeneration=metadata["generation"], **fields
+        )
+
+    def _deployment(self, item: Object, updated: int) -> None:
+        store, namespace, name = self._emulator.store, item["metadata"]["namespace"], item["metadata"]["name"]
+        metadata = {
+            "name": f"{name}-predictor",
+            "labels": {"serving.kserve.io/inferenceservice": name},
+            "ownerReferences": [{"kind": "InferenceService", "uid": item["metadata"]["uid"]}],
+        }
+        wanted = {"metadata": metadata, "spec": {"replicas": 1, "template": item["spec"]["predictor"]}}
+        try:
+            live = store.replace(DEPLOYMENTS, namespace, wanted)
+        except Refusal:
+            live = store.create(DEPLOYMENTS, namespace, wanted)
+        counts = {"replicas": 1, "updatedReplicas": updated, "availableReplicas": 1 if updated else 0}
+        observed = live["metadata"]["generation"]
+        store.set_status(DEPLOYMENTS, namespace, f"{name}-predictor", observedGeneration=observed, **counts)
+
+    def _start(self, item: Object) -> tuple[int, str]:
+        uri = item["spec"]["predictor"]["model"]["storageUri"]
+        folder = self._volume / uri.removeprefix("pvc://").partition("/")[2]
+        server = subprocess.Popen(
+            [sys.executable, str(PREDICTOR), item["metadata"]["name"], str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._servers.append(server)
+        assert server.stdout is not None
+        line = server.stdout.readline().strip()
+        return (int(line), "") if line.isdigit() else (0, line)
+
+
+class Door:
+    """The one address of a service: passes requests on to the server that is in charge."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        door = self
+
+        class Pass(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                """Print nothing."""
+
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                server = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
+                server.request(self.command, self.path, body)
+                answer = server.getresponse()
+                data = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_GET
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Pass)
+        self._server.daemon_threads = True
+        self._server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

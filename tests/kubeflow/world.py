@@ -1,0 +1,88 @@
+"""A cluster in a folder: the emulated API server, the operators, a namespace that is ready, and the engine on it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.engines.kubeflow.cluster import Cluster
+from tests.kubeflow.emulator import Emulator
+from tests.kubeflow.katib import Katib
+from tests.kubeflow.kserve import KServe
+from tests.kubeflow.kubelet import Kubelet
+from tests.kubeflow.operators import JobController, TrainingOperator
+from tests.kubeflow.store import Object
+
+NAMESPACE = "team"
+GRACE = 0.3
+
+
+@contextmanager
+def kubeflow_world(folder: Path) -> Iterator[KubeflowEngine]:
+    """Give an engine whose pods run as processes of this machine, on the volume that HYPERFLOW_VOLUME names."""
+    volume = Path(os.environ["HYPERFLOW_VOLUME"])
+    with Emulator() as emulator, controllers(emulator, volume):
+        prepare(emulator)
+        yield engine_on(emulator, folder)
+
+
+@contextmanager
+def controllers(emulator: Emulator, volume: Path) -> Iterator[None]:
+    """Run the control plane."""
+    kubelet, kserve = Kubelet(emulator, volume), KServe(emulator, volume)
+    parts = [kubelet, JobController(emulator), TrainingOperator(emulator), Katib(emulator), kserve]
+    stop = threading.Event()
+
+    def manage() -> None:
+        for event in emulator.store.events(stop):
+            for part in parts:
+                part.handle(event)
+
+    thread = threading.Thread(target=manage, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(5)
+        kubelet.close()
+        kserve.close()
+
+
+def prepare(emulator: Emulator) -> None:
+    """Put what manifests/ puts into a namespace."""
+    store = emulator.store
+    labels = {"katib.kubeflow.org/metrics-collector-injection": "enabled"}
+    store.create(("", "namespaces"), "", {"metadata": {"name": NAMESPACE, "labels": labels}})
+    claim: Object = {"metadata": {"name": "hyperflow"}, "spec": {"accessModes": ["ReadWriteMany"]}}
+    store.create(("", "persistentvolumeclaims"), NAMESPACE, {**claim, "status": {"phase": "Bound"}})
+    runtime: Object = {"metadata": {"name": "hyperflow"}, "spec": {}}
+    store.create(("serving.kserve.io", "servingruntimes"), NAMESPACE, runtime)
+
+
+def kubeconfig(emulator: Emulator, folder: Path, token_file: Path | None = None) -> Path:
+    """Write a kubeconfig for the emulated cluster."""
+    user = {"tokenFile": str(token_file)} if token_file else {"token": "first"}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "emulated", "cluster": {"server": emulator.url}}],
+        "users": [{"name": "step", "user": user}],
+        "contexts": [{"name": "it", "context": {"cluster": "emulated", "user": "step", "namespace": NAMESPACE}}],
+        "current-context": "it",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def engine_on(emulator: Emulator, folder: Path, patience: float = 30, token_file: Path | None = None) -> KubeflowEngine:
+    """Make the engine as a step would, from a kubeconfig."""
+    os.environ["KUBECONFIG"] = str(kubeconfig(emulator, folder, token_file))
+    return KubeflowEngine(cluster=Cluster(patience=patience), grace=GRACE)
