@@ -150,7 +150,7 @@ class Emulator:
 
     def openapi(self) -> Object:
         """Describe InferenceServices, with the fields of the KServe version at hand."""
-        model = {"properties": {"storageUris": {}}} if "storageUris" in self.kserve_fields else {}
+        model: Object = {"properties": {"storageUris": {}}} if "storageUris" in self.kserve_fields else {}
         spec: Object = {"predictor": {"properties": {"model": model}}}
         if "canary" in self.kserve_fields:
             spec["canary"] = {}
@@ -182,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
     def _serve(self) -> None:
         url = urlsplit(self.path)

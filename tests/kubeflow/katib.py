@@ -1,4 +1,4 @@
-"""Katib in an emulated cluster: suggestions, trials, the collector, and the order in which it decides how things end."""
+"""Katib in an emulated cluster: suggestions, trials, the collector, and its order of deciding how things end."""
 
 from __future__ import annotations
 

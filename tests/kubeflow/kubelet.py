@@ -1,4 +1,4 @@
-"""Run the pods of an emulated cluster as processes of this machine, with the volume's folder where the claim would be."""
+"""Run the pods of an emulated cluster as processes of this machine, with a folder in the claim's place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objects of an emulated API server: versions, generations, conflicts, owners, and the history that watches read."""
+"""The objects of an emulated API server: versions, conflicts, owners, and the history that watches read."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Store:
             except KeyError:
                 raise Refusal(404, "NotFound", f'{key[1]} "{name}" not found') from None
 
-    def list(
+    def select(
         self, key: Key, namespace: str, chosen: Callable[[Object], bool] = lambda _: True
     ) -> tuple[list[Object], int]:
         with self.changed:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 
@@ -17,10 +18,16 @@ from tests.kubeflow.katib import Katib
 from tests.kubeflow.kserve import KServe
 from tests.kubeflow.kubelet import Kubelet
 from tests.kubeflow.operators import JobController, TrainingOperator
-from tests.kubeflow.store import Object
+from tests.kubeflow.store import Event, Object
 
 NAMESPACE = "team"
 GRACE = 0.3
+
+
+class Controller(Protocol):
+    """What acts on changes of the store."""
+
+    def handle(self, event: Event) -> None: ...
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def kubeflow_world(folder: Path) -> Iterator[KubeflowEngine]:
 def controllers(emulator: Emulator, volume: Path) -> Iterator[None]:
     """Run the control plane."""
     kubelet, kserve = Kubelet(emulator, volume), KServe(emulator, volume)
-    parts = [kubelet, JobController(emulator), TrainingOperator(emulator), Katib(emulator), kserve]
+    parts: list[Controller] = [kubelet, JobController(emulator), TrainingOperator(emulator), Katib(emulator), kserve]
     stop = threading.Event()
 
     def manage() -> None:
