@@ -1,6 +1,5 @@
 """Deploy: serve the model, with a KServe InferenceService on a cluster and KServe's model server on a machine."""
 
-from kfp import dsl
 
 from components import component
 

@@ -134,9 +134,7 @@ def predict(
             answer = f"[{colour}]{dataset.classes[read]}[/]"
             table.add_row(str(index), dataset.classes[labels[index]], answer, f"{row[read]:.3f}")
         console.print(table)
-        console.print(
-            f"accuracy {result.accuracy:.3f} of {result.instances}, p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
-        )
+        console.print(_smoke_line(vars(result)))
 
 
 @app.command()

@@ -34,11 +34,16 @@ class Training:
     def run(self) -> TrainResult:
         """Run the workers until all have ended well, starting them again after faults that a retry may cure."""
         self._claim_folder()
+        ended = self._folder / "ended"
+        if ended.exists() and self._has_model():
+            return self._result()
         deadline = time.monotonic() + self._spec.timeout
         for attempt in range(self._spec.retries + 1):
             failed = self._attempt(deadline)
             if failed is None:
-                return self._result()
+                result = self._result()
+                write_text(ended, "well\n")
+                return result
             code, job = failed
             if code < _RETRYABLE or attempt == self._spec.retries:
                 break
@@ -96,9 +101,12 @@ class Training:
                 self._report(Progress("train", int(seen["epoch"]), self._spec.epochs, line))
         return job.wait()
 
+    def _has_model(self) -> bool:
+        return (Path(self._spec.model_path) / "saved_model.pb").exists()
+
     def _result(self) -> TrainResult:
         spec, log = self._spec, self._folder / "chief-0.log"
-        if not (Path(spec.model_path) / "saved_model.pb").exists():
+        if not self._has_model():
             raise JobFailed(
                 f"the training {spec.name} ended without a model", f"there is no SavedModel at {spec.model_path}",
                 "have the trainer write a SavedModel to --model-path",

@@ -1,0 +1,79 @@
+"""The engines that the suite runs on, each in a world of its own. A new engine is one line in `WORLDS`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hyperflow import volume
+from hyperflow.engines import Engine
+from hyperflow.engines.local import LocalEngine, processes
+from hyperflow.progress import Progress
+from tests.kubeflow.world import kubeflow_world
+
+SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
+
+
+@contextmanager
+def local_world(folder: Path) -> Iterator[Engine]:
+    """This machine, with a volume of its own; what is left running ends with the world."""
+    engine = LocalEngine()
+    try:
+        yield engine
+    finally:
+        for name in engine.services.names():
+            engine.services.stop(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    """Import TensorFlow once for all the model servers that the suite starts."""
+    with processes.launcher():
+        yield
+
+
+WORLDS: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {"local": local_world, "kubeflow": kubeflow_world}
+
+
+class Said(list[Progress]):
+    """Everything that an engine reported."""
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture(params=WORLDS)
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
+) -> Iterator[Engine]:
+    monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path / "volume"))
+    (tmp_path / "volume").mkdir()
+    with WORLDS[request.param](tmp_path) as made:
+        made.report = said.append
+        yield made
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model: the tutorial's network after one epoch on the small data set."""
+    root = tmp_path_factory.mktemp("trained")
+    model = root / "models" / "1"
+    environment = {**os.environ, volume.ENVIRONMENT: str(root), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    load = "from hyperflow import data; import sys; print(data.load(sys.argv[1], 'small').path)"
+    loaded = _run([sys.executable, "-c", load, str(SMALL)], environment)
+    train = ["-m", "hyperflow.fashion.train", f"--data-path={loaded}", "--model=mlp", "--epochs=1"]
+    _run([sys.executable, *train, f"--model-path={model}"], environment)
+    return model.parent
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout.strip()
