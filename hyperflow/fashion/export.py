@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from hyperflow import volume
@@ -49,14 +50,15 @@ def read_evaluation(path: str) -> dict[str, Any]:
 
 
 def _served(model: str, classes: int, weights: Sequence[Array]) -> tf.Module:
-    # Built anew outside of any strategy, so that the file is the same whoever trained.
+    # Built anew outside of any strategy, so that the file is the same whoever trained. The weights go in as constants:
+    # variables would carry an attribute (`debug_name`) that the TensorFlow Serving of KServe, 2.6, does not know.
     network = Network(model, classes)
-    network.assign(weights)
-    module = tf.Module()
-    module.variables_served = [weight.value for weight in network.weights]
 
     def serve(flatten_input: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {OUTPUT: network.probabilities(flatten_input)}
+        constants = [tf.constant(value) for value in weights]
+        with keras.StatelessScope(list(zip(network.weights, constants, strict=True))):
+            return {OUTPUT: network.probabilities(flatten_input)}
 
+    module = tf.Module()
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, PIXELS], tf.float32, name=INPUT)])
     return module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -47,11 +46,6 @@ class Network:
     def weights(self) -> list[keras.Variable]:
         """All variables, in a fixed order; every one is trained."""
         return [*self.body.weights, *self.head.weights]
-
-    def assign(self, values: Sequence[Array]) -> None:
-        """Set all variables."""
-        for weight, value in zip(self.weights, values, strict=True):
-            weight.assign(value)
 
     def logits(self, pixels: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Compute logits of [n, 28, 28, 1] raw pixels; `mask` multiplies the features."""

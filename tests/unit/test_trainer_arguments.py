@@ -1,0 +1,117 @@
+"""The trainer's command line and TF_CONFIG: what is read, and what is refused by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hyperflow.errors import InvalidParameter
+from hyperflow.fashion import cluster
+from hyperflow.fashion.arguments import Arguments
+
+
+def test_both_forms_and_both_spellings_are_read() -> None:
+    parsed = Arguments.parse(
+        ["--data-path=/d", "--learning-rate", "1e-3", "--batch_size=64.0", "--model=mlp", "--model_path=/m/1"]
+    )
+    assert parsed == Arguments("/d", learning_rate=0.001, batch_size=64, model="mlp", model_path="/m/1")
+    assert isinstance(parsed.batch_size, int)
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("--epochs=0", "epochs"),
+        ("--epochs=2.5", "epochs"),
+        ("--epochs=", "epochs"),
+        ("--epochs", "epochs"),
+        ("--learning_rate=0", "learning_rate"),
+        ("--learning_rate=-1", "learning_rate"),
+        ("--learning_rate=nan", "learning_rate"),
+        ("--learning_rate=inf", "learning_rate"),
+        ("--learning_rate=fast", "learning_rate"),
+        ("--dropout_rate=1", "dropout_rate"),
+        ("--dropout_rate=-0.1", "dropout_rate"),
+        ("--batch_size=0", "batch_size"),
+        ("--batch_size=1e9", "batch_size"),
+        ("--weight_decay=-1", "weight_decay"),
+        ("--model=resnet", "model"),
+        ("--seed=-1", "seed"),
+        ("--validation_fraction=0", "validation_fraction"),
+        ("--validation_fraction=0.9", "validation_fraction"),
+        ("--train_fraction=1.1", "train_fraction"),
+        ("--train_fraction=0", "train_fraction"),
+        ("--model-path=relative/1", "model-path"),
+        ("--model-path=/models/latest", "model-path"),
+        ("--data-path=", "data-path"),
+        ("--optimizer=sgd", "--optimizer"),
+        ("epochs=1", "epochs"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(word: str, name: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        Arguments.parse(["--data-path=/d", word])
+    assert caught.value.name == name
+    assert caught.value.allowed
+
+
+def test_the_data_path_is_needed() -> None:
+    with pytest.raises(InvalidParameter, match="data-path"):
+        Arguments.parse([])
+
+
+def test_a_fingerprint_is_of_what_is_trained_not_of_where() -> None:
+    one = Arguments("/d", model_path="/m/1").fingerprint("data", "1.0")
+    assert Arguments("/elsewhere", model_path="/n/1").fingerprint("data", "1.0") == one
+    others = [
+        Arguments("/d", seed=1).fingerprint("data", "1.0"),
+        Arguments("/d", learning_rate=0.1).fingerprint("data", "1.0"),
+        Arguments("/d").fingerprint("other data", "1.0"),
+        Arguments("/d").fingerprint("data", "1.1"),
+    ]
+    assert len({one, *others}) == 5
+
+
+def config(role: str, index: int, **cluster_spec: list[str]) -> str:
+    return json.dumps({"cluster": cluster_spec, "task": {"type": role, "index": index}, "environment": "cloud"})
+
+
+def test_no_configuration_is_one_worker_that_leads() -> None:
+    for text in ("", " ", "{}", '{"cluster": {}}'):
+        alone = cluster.member(text)
+        assert (alone.trains, alone.leads, alone.workers) == (True, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "trains", "leads"),
+    [
+        (config("chief", 0, chief=["a:1"], worker=["b:1"]), True, True),
+        (config("worker", 0, chief=["a:1"], worker=["b:1"]), True, False),
+        (config("worker", 0, worker=["a:1", "b:1"]), True, True),
+        (config("worker", 1, worker=["a:1", "b:1"]), True, False),
+        (config("ps", 0, chief=["a:1"], worker=["b:1"], ps=["c:1"]), False, False),
+        (config("evaluator", 0, chief=["a:1"], worker=["b:1"], evaluator=["c:1"]), False, False),
+    ],
+)
+def test_roles(text: str, trains: bool, leads: bool) -> None:
+    member = cluster.member(text)
+    assert (member.trains, member.leads, member.workers) == (trains, leads, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "3",
+        '{"cluster": 1}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "x"}}',
+        config("worker", 2, worker=["a:1", "b:1"]),
+        config("chief", 0, worker=["a:1"]),
+        config("worker", -1, worker=["a:1"]),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="TF_CONFIG"):
+        cluster.member(text)
