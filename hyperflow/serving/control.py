@@ -101,7 +101,8 @@ class ControlServer:
             with connection, contextlib.suppress(OSError, ValueError):
                 connection.settimeout(_SECONDS)
                 request, descriptors = _receive(connection)
-                handler = self._handlers.get(request.get("do")) if isinstance(request, dict) else None
+                verb = request.get("do") if isinstance(request, dict) else None
+                handler = self._handlers.get(verb) if isinstance(verb, str) else None
                 if handler is None:
                     _close(descriptors)
                     _send(connection, {"ok": False, "error": "unknown request"}, [])

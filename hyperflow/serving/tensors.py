@@ -74,6 +74,11 @@ class TensorSpec:
         bare = {self.shape[:-1]} if self.shape[-1:] == (1,) else set()
         return frozenset({self.shape, (size,), *square, *bare})
 
+    @cached_property
+    def lists(self) -> int:
+        """How many lists one instance may be made of."""
+        return max(sum(math.prod(shape[:depth]) for depth in range(len(shape))) for shape in self.shapes)
+
     def from_json(self, instances: Sequence[object]) -> Array:
         """Read a batch of nested lists of numbers.
 

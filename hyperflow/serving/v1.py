@@ -65,9 +65,10 @@ def dump(content: object) -> bytes:
 
 def _rows(instances: object, model: Model, max_rows: int) -> Query:
     batch = _batch("instances", instances, max_rows)
-    if set(map(type, batch)) == {dict}:
+    kinds = set(map(type, batch))
+    if kinds == {dict}:
         columns = {name: [_value(instance, model.inputs, name) for instance in batch] for name in model.inputs}
-    elif len(model.inputs) == 1:
+    elif len(model.inputs) == 1 and dict not in kinds:
         columns = {name: batch for name in model.inputs}
     else:
         raise RequestError(f'each of the "instances" must be an object with {_names(model.inputs)}')

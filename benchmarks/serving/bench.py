@@ -1,0 +1,136 @@
+"""Compare the predictor with two models on KServe's own server: one core for the server, the other for wrk.
+
+    python benchmarks/serving/bench.py [--model_dir DIR] [--seconds 10] [--rounds 3]
+
+The servers run one at a time, by turns, so that what else the machine does meets all of them alike; the figures
+are medians over the rounds. Without --model_dir an untrained network of the default trainer's size is served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).parent
+NAME = "fashion"
+KSERVE = [sys.executable, str(HERE / "kserve_models.py")]
+SERVERS = {
+    "constant": [*KSERVE, "constant"],
+    "naive": [*KSERVE, "naive"],
+    "hyperflow": [sys.executable, "-m", "hyperflow.serving", "--enable_grpc", "false"],
+}
+WANTED = {"constant": 0.8, "naive": 3.0}
+
+
+def main() -> int:
+    """Print the table; return 1 where a ratio is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model_dir", type=Path, help="folder above a version folder 1")
+    parser.add_argument("--seconds", type=int, default=10, help="of load, a server and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.model_dir or _untrained(Path(scratch))
+        with _all_running(folder, Path(scratch)) as servers:
+            results = _measure(servers, arguments.seconds, arguments.rounds)
+    return _report(results)
+
+
+@contextlib.contextmanager
+def _all_running(folder: Path, scratch: Path) -> Iterator[dict[str, tuple[int, psutil.Process]]]:
+    """Start the servers on the first core; they are stopped by turns while another one is measured."""
+    core = min(os.sched_getaffinity(0))
+    servers: dict[str, tuple[int, psutil.Process]] = {}
+    try:
+        for port, (kind, command) in enumerate(SERVERS.items(), start=18600):
+            words = [*command, "--model_name", NAME, "--model_dir", str(folder), "--http_port", str(port)]
+            with (scratch / f"{kind}.log").open("wb") as log:
+                process = psutil.Popen(["taskset", "-c", str(core), *words], stdout=log, stderr=log)
+            servers[kind] = port, process
+            _wait_ready(port, process, scratch / f"{kind}.log")
+        yield servers
+    finally:
+        for _, process in servers.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for _, process in servers.values():
+            process.wait(40)
+
+
+def _wait_ready(port: int, process: psutil.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models/{NAME}"):
+            return
+        time.sleep(0.2)
+    sys.exit(f"the server on port {port} did not start:\n{log.read_text()[-2000:]}")
+
+
+def _measure(
+    servers: dict[str, tuple[int, psutil.Process]], seconds: int, rounds: int
+) -> dict[str, list[dict[str, float]]]:
+    results: dict[str, list[dict[str, float]]] = {kind: [] for kind in servers}
+    for _, process in servers.values():
+        process.suspend()
+    for _ in range(rounds):
+        for kind, (port, process) in servers.items():
+            process.resume()
+            _load(port, 2)
+            results[kind].append({**_load(port, seconds), "rss": process.memory_info().rss / 2**20})
+            process.suspend()
+            print(f"{kind}: {results[kind][-1]['rate']:.0f} requests/s", file=sys.stderr, flush=True)
+    return results
+
+
+def _load(port: int, seconds: int) -> dict[str, float]:
+    core = max(os.sched_getaffinity(0))
+    url = f"http://127.0.0.1:{port}/v1/models/{NAME}:predict"
+    command = ["taskset", "-c", str(core), "wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(HERE / "predict.lua"), url]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
+    summary = json.loads(output.splitlines()[-1])
+    if summary["failed"]:
+        sys.exit(f"{summary['failed']} requests failed:\n{output}")
+    rate = summary["requests"] / summary["microseconds"] * 1e6
+    return {"rate": rate, "p50": summary["p50"] / 1000, "p99": summary["p99"] / 1000}
+
+
+def _report(results: dict[str, list[dict[str, float]]]) -> int:
+    medians = {
+        kind: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for kind, runs in results.items()
+    }
+    print(f"{'server':10} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'RSS MiB':>8}")
+    for kind, values in medians.items():
+        print(f"{kind:10} {values['rate']:10.0f} {values['p50']:8.1f} {values['p99']:8.1f} {values['rss']:8.0f}")
+    missed = 0
+    for kind, wanted in WANTED.items():
+        ratio = medians["hyperflow"]["rate"] / medians[kind]["rate"]
+        missed += ratio < wanted
+        print(f"hyperflow / {kind}: {ratio:.2f} (wanted: at least {wanted})")
+    return int(missed > 0)
+
+
+def _untrained(scratch: Path) -> Path:
+    """Save the tests' network, in a process of its own: TensorFlow need not stay in this one."""
+    code = "import sys; from pathlib import Path; import serving_models as m; m.save(m.Network(), Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent / "tests" / "serving")}
+    folder = scratch / "model"
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=environment, timeout=120)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
