@@ -54,9 +54,12 @@ def save(folder: str, fingerprint: str, checkpoint: Checkpoint) -> None:
     partial = path.with_name(f".{_FILE}.partial")
     with volume.writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **arrays)
-        os.replace(partial, path)
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, about=np.array(json.dumps(about)), **arrays)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def load(folder: str, fingerprint: str) -> Checkpoint | None:

@@ -12,6 +12,7 @@ from types import TracebackType
 import tensorflow as tf
 
 from hyperflow import volume
+from hyperflow.errors import Unavailable
 
 ENVIRONMENT = "HYPERFLOW_TENSORBOARD_DIR"
 
@@ -20,6 +21,7 @@ class Events:
     """Writes metrics where TensorBoard finds them; without a folder, writes nothing."""
 
     def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._writer: tf.io.TFRecordWriter | None = None
         if folder:
             with volume.writable(Path(folder)):
@@ -44,6 +46,11 @@ class Events:
         self._write(tf.compat.v1.Event(wall_time=time.time(), step=epoch, summary=summary))
 
     def _write(self, event: tf.compat.v1.Event) -> None:
-        if self._writer:
+        if not self._writer:
+            return
+        try:
             self._writer.write(event.SerializeToString())
             self._writer.flush()
+        except tf.errors.OpError as error:
+            remedy = f"free some space, or leave {ENVIRONMENT} out"
+            raise Unavailable(f"{self._folder} cannot be written", error.message, remedy) from error

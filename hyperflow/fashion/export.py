@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from hyperflow import volume
-from hyperflow.errors import InvalidParameter
+from hyperflow.errors import InvalidParameter, Unavailable
 from hyperflow.fashion.network import PIXELS, Array, Network
 
 INPUT = "flatten_input"
@@ -29,7 +29,11 @@ def save(path: str, model: str, classes: int, weights: Sequence[Array], evaluati
     """
     with volume.staged(Path(path)) as folder:
         module = _served(model, classes, weights)
-        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+        try:
+            tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+        except tf.errors.OpError as error:
+            remedy = "free some space, or choose another folder"
+            raise Unavailable(f"the model cannot be written to {path}", error.message, remedy) from error
         text = json.dumps(evaluation, indent=2, sort_keys=True, allow_nan=False)
         volume.write_text(folder / EVALUATION, text + "\n")
 
