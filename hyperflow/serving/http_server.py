@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -71,10 +70,11 @@ class HttpServer(uvicorn.Server):
 
     Args:
         app: The application.
-        on_started: Awaited once connections are accepted.
+        on_started: Called once connections are accepted.
+        on_draining: Called when no more are.
     """
 
-    def __init__(self, app: App, on_started: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, app: App, on_started: Callable[[], None], on_draining: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]
@@ -92,11 +92,11 @@ class HttpServer(uvicorn.Server):
             )
         )
         self._app = app
-        self._on_started = on_started
+        self._on_started, self._on_draining = on_started, on_draining
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        await self._on_started()
+        self._on_started()
 
     async def accept_on(self, listener: socket.socket) -> None:
         """Accept connections on a further listening socket."""
@@ -106,8 +106,9 @@ class HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting; answer what comes on open connections, each with `connection: close`; then close them."""
         self._app.draining = True
-        for listener in self.servers:
+        for listener in (*self.servers, *(sockets or [])):
             listener.close()
+        self._on_draining()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while self.server_state.connections:

@@ -75,8 +75,9 @@ class _Predictor:
 
     def __init__(self, arguments: argparse.Namespace, app: App, listener: socket.socket) -> None:
         self._arguments, self._app, self._listener = arguments, app, listener
+        self._http_port, self._public_port = _port(listener), arguments.http_port or None
         self._public = listener if arguments.http_port else None
-        self._http = HttpServer(app, self._started)
+        self._http = HttpServer(app, self._started, self._draining)
         self._rpc = RpcServer(app) if arguments.enable_grpc else None
         self._grpc_port = 0
         self._control: ControlServer | None = None
@@ -96,15 +97,22 @@ class _Predictor:
             self._app.batcher.close()
         logs.info("drained", requests=self._app.metrics.requests)
 
-    async def _started(self) -> None:
+    def _started(self) -> None:
         arguments = self._arguments
         if arguments.control:
             verbs = {"status": self._status, "give": self._give, "take": self._take}
             self._control = ControlServer(arguments.control, verbs)
-        ports = {"pid": os.getpid(), "http_port": _port(self._listener), "grpc_port": self._grpc_port}
+        ports = {"pid": os.getpid(), "http_port": self._http_port, "grpc_port": self._grpc_port}
         logs.info("serving", model=arguments.model_name, version=self._app.model.version, **ports)
         if arguments.ready_file:
             volume.write_text(arguments.ready_file, json.dumps(ports))
+
+    def _draining(self) -> None:
+        """Close what may still be open of the listening sockets: on an open one, connections would wait for nobody."""
+        self._listener.close()
+        if self._public:
+            self._public.close()
+            self._public = None
 
     def _status(self, descriptors: list[int]) -> tuple[Mapping[str, object], list[int]]:
         answer = {
@@ -113,9 +121,9 @@ class _Predictor:
             "model_name": self._arguments.model_name,
             "model_dir": str(self._arguments.model_dir),
             "version": self._app.model.version,
-            "http_port": _port(self._listener),
+            "http_port": self._http_port,
             "grpc_port": self._grpc_port,
-            "public_port": _port(self._public) if self._public else None,
+            "public_port": self._public_port,
             "requests": self._app.metrics.requests,
             "draining": self._app.draining,
         }
@@ -129,11 +137,14 @@ class _Predictor:
     def _take(self, descriptors: list[int]) -> tuple[Mapping[str, object], list[int]]:
         if not descriptors:
             return {"ok": False, "error": "no socket came with the request"}, []
+        if self._app.draining:
+            os.close(descriptors[0])
+            return {"ok": False, "error": "this server is about to end"}, []
         listener = socket.socket(fileno=descriptors[0])
         listener.setblocking(False)
         asyncio.run_coroutine_threadsafe(self._http.accept_on(listener.dup()), self._loop).result(timeout=5)
-        self._public = listener
-        logs.info("took over a port", public_port=_port(listener))
+        self._public, self._public_port = listener, _port(listener)
+        logs.info("took over a port", public_port=self._public_port)
         return {"ok": True}, []
 
 

@@ -20,6 +20,7 @@ from conftest import NAME, Predictor
 
 from hyperflow.errors import Unavailable
 from hyperflow.serving import control
+from hyperflow.serving.saved_model import ModelError, SavedModel
 
 BODY = json.dumps({"instances": [[0] * 784]})
 
@@ -35,15 +36,13 @@ def test_importing_the_package_imports_no_tensorflow() -> None:
     assert output == "False False\n"
 
 
-@pytest.mark.parametrize("damage", ["absent", "no version", "no model", "empty file", "cut file", "no variables"])
-def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path, model_dir: Path, damage: str) -> None:
-    folder = tmp_path / "model"
-    if damage != "absent":
-        shutil.copytree(model_dir, folder)
-    file = folder / "1" / "saved_model.pb"
-    match damage:
+def damage(model_dir: Path, kind: str) -> None:
+    file = model_dir / "1" / "saved_model.pb"
+    match kind:
+        case "absent":
+            shutil.rmtree(model_dir)
         case "no version":
-            (folder / "1").rename(folder / "one")
+            (model_dir / "1").rename(model_dir / "one")
         case "no model":
             file.unlink()
         case "empty file":
@@ -51,7 +50,22 @@ def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path, model_dir:
         case "cut file":
             file.write_bytes(file.read_bytes()[:1000])
         case "no variables":
-            shutil.rmtree(folder / "1" / "variables")
+            shutil.rmtree(model_dir / "1" / "variables")
+
+
+@pytest.mark.parametrize("kind", ["absent", "no version", "no model", "empty file", "cut file", "no variables"])
+def test_a_damaged_model_is_refused(tmp_path: Path, model_dir: Path, kind: str) -> None:
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    damage(folder, kind)
+    with pytest.raises(ModelError) as caught:
+        SavedModel(folder)
+    assert caught.value.remedy
+    assert caught.value.exit_code == 3
+
+
+def test_a_server_without_a_model_never_listens(tmp_path: Path, model_dir: Path) -> None:
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    damage(folder, "no variables")
     ended = run("--model_dir", str(folder), "--http_port", "0", "--ready_file", str(tmp_path / "ready"))
     assert ended.returncode == 3
     assert "remedy:" in ended.stderr
@@ -140,12 +154,11 @@ def test_the_port_goes_from_server_to_server_under_load_without_a_failed_request
         assert status["requests"] >= 100
     assert load.failures == []
     assert stat.S_IMODE(os.stat(servers[1].control).st_mode) == 0o600
-    assert servers[1].stop() == 0
+    check_that_sigterm_lets_what_is_in_flight_end(servers[1])
     assert not servers[1].control.exists()
 
 
-def test_sigterm_lets_what_is_in_flight_end(tmp_path: Path, model_dir: Path) -> None:
-    server = Predictor(tmp_path, model_dir, "--enable_grpc=false")
+def check_that_sigterm_lets_what_is_in_flight_end(server: Predictor) -> None:
     late = socket.create_connection(("127.0.0.1", server.port))
     head = f"POST /v1/models/{NAME}:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n"
     late.sendall(head.encode() + BODY[:100].encode())
