@@ -36,7 +36,7 @@ class Arguments:
     """
 
     data_path: str
-    epochs: int = 14
+    epochs: int = 12
     learning_rate: float = 0.005
     dropout_rate: float = 0.3
     batch_size: int = 128

@@ -108,23 +108,18 @@ class Learner:
         """All values that a restart needs: the network's, then the optimizer's."""
         return [keras.ops.convert_to_numpy(variable) for variable in self._variables]
 
-    def agree(self, state: Sequence[Array], leads: bool) -> None:
-        """Set all values on all workers to those that the leading one has."""
-        shared = [tf.constant(value if leads else np.zeros_like(value)) for value in state]
-        if self.strategy.num_replicas_in_sync > 1:
-            shared = self.total(shared)
-        for variable, value in zip(self._variables, shared, strict=True):
-            variable.assign(value)
+    def agree(self, state: Sequence[Array]) -> None:
+        """Set all values, on all workers, to those that the leading one has; return when all have come here."""
+        constants = [tf.constant(value) for value in state]
 
-    def total(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Add up values over the workers; return only when all have come here."""
-
-        def add() -> list[tf.Tensor]:
+        def share() -> list[tf.Tensor]:
             context = tf.distribute.get_replica_context()
-            return [context.all_reduce("SUM", value) for value in values]
+            leads = tf.equal(context.replica_id_in_sync_group, 0)
+            return [context.all_reduce("SUM", tf.where(leads, value, tf.zeros_like(value))) for value in constants]
 
-        totals = tf.function(self.strategy.run)(add)
-        return [self.strategy.experimental_local_results(value)[0] for value in totals]
+        shared = tf.function(self.strategy.run)(share)
+        for variable, value in zip(self._variables, shared, strict=True):
+            variable.assign(self.strategy.experimental_local_results(value)[0])
 
     def digest(self) -> str:
         """Identify the weights: equal on two workers when all their bits are."""

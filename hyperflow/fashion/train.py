@@ -137,7 +137,7 @@ class Training:
         if found:
             self.history, self.earlier = found.history, found.seconds
             print(f"going on after epoch {found.epochs}", file=sys.stderr, flush=True)
-        learner.agree(found.state if found else learner.state, self.member.leads)
+        learner.agree(found.state if found else learner.state)
         return learner, validation
 
     def _learn(self, learner: Learner, validation: Images) -> bool:
@@ -185,7 +185,7 @@ class Training:
                     learner.weights,
                     evaluation,
                 )
-        learner.total([tf.constant(1)])
+        learner.agree(learner.state)
 
     def _about(self) -> dict[str, object]:
         """Say what was trained, from what, and how it went."""

@@ -245,6 +245,12 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(source: Path, volume: P
     assert not volume.exists()
 
 
+def test_a_volume_that_cannot_be_written_is_named(volume: Path) -> None:
+    volume.write_text("a file where the folder should be")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        data.load(str(SMALL), NAME)
+
+
 def test_lists_of_checksums_are_honoured(source: Path) -> None:
     digest = hashlib.md5((source / TRAIN_IMAGES).read_bytes()).hexdigest()
     (source / "MD5SUMS").write_text(f"{digest} *./{TRAIN_IMAGES}\n{'0' * 32}  something else\n")
