@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -44,7 +47,17 @@ def compile_all(output: Path) -> list[Path]:
             made = getattr(importlib.import_module(f"{package}.{name}"), name)
             files.append(folder / f"{name}.yaml")
             compiler.Compiler().compile(made, str(files[-1]))
+            files[-1].write_text(_settle(files[-1].read_text()))
     return files
+
+
+def _settle(text: str) -> str:
+    """Order the objects in KFP's heading comment, which come out differently at every compilation."""
+
+    def ordered(match: re.Match[str]) -> str:
+        return f"{match[1]}{json.dumps(ast.literal_eval(match[2]), sort_keys=True)}]"
+
+    return re.sub(r"^(#    \w+: (?:dict|list) \[Default: )(.*)\]$", ordered, text, flags=re.MULTILINE)
 
 
 def _compare(fresh: list[Path], build: Path) -> list[str]:

@@ -74,7 +74,9 @@ class TestTune:
 
     def test_value_of_a_trial_is_the_best_it_reported(self, engine: Engine) -> None:
         result = engine.tune(tuning(objective=Objective("loss", "minimize"), max_trials=1))
-        assert result.best.value == pytest.approx(1 - (1 - (float(result.best.parameters["x"]) - 0.3) ** 2 - 0.05), abs=1e-5)
+        assert result.best.value == pytest.approx(
+            1 - (1 - (float(result.best.parameters["x"]) - 0.3) ** 2 - 0.05), abs=1e-5
+        )
 
     def test_values_keep_their_types(self, engine: Engine) -> None:
         space = (X, Parameter("k", "int", 1, 3), Parameter("kind", "categorical", values=("a b", "c")))
@@ -105,7 +107,10 @@ class TestTune:
 
     def test_goal_ends_the_search(self, engine: Engine, tmp_path: Path) -> None:
         spec = tuning(
-            objective=Objective(goal=0.1), max_trials=20, parallel_trials=1, trainer=trainer(count_in=tmp_path / "starts")
+            objective=Objective(goal=0.1),
+            max_trials=20,
+            parallel_trials=1,
+            trainer=trainer(count_in=tmp_path / "starts"),
         )
         engine.tune(spec)
         assert starts(tmp_path / "starts") < 20

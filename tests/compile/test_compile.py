@@ -1,0 +1,109 @@
+"""The compiled YAML: current, free of TensorFlow, and with the Kubernetes side in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CREATING = ("check", "tune", "train", "decide", "deploy", "predict")
+
+
+def compile_py(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "compile.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> tuple[dict[str, Any], dict[str, Any]]:
+    specification, platform = yaml.safe_load_all((ROOT / "build" / "train_and_serve.yaml").read_text())
+    return specification, platform
+
+
+def tasks(specification: dict[str, Any]) -> dict[str, Any]:
+    """Return the tasks that run a container, however deep they are nested."""
+    components = specification["components"]
+    found = dict(specification["root"]["dag"]["tasks"])
+    for component in components.values():
+        found.update(component.get("dag", {}).get("tasks", {}))
+    return {name: task for name, task in found.items() if "executorLabel" in components[task["componentRef"]["name"]]}
+
+
+def test_build_is_current() -> None:
+    checked = compile_py("--check")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_drift_is_found(tmp_path: Path) -> None:
+    compile_py("--output", str(tmp_path))
+    path = tmp_path / "train_and_serve.yaml"
+    path.write_text(path.read_text().replace("train-and-serve", "something-else"))
+    (tmp_path / "components" / "tune.yaml").unlink()
+    checked = compile_py("--check", "--output", str(tmp_path))
+    assert checked.returncode == 1
+    assert "train_and_serve.yaml is not what the source compiles to" in checked.stderr
+    assert "tune.yaml is missing" in checked.stderr
+
+
+def test_image_is_the_users(tmp_path: Path) -> None:
+    digest = "registry.example/team/steps@sha256:" + "0" * 64
+    compile_py("--image", digest, "--model-image", "registry.example/team/model:7", "--output", str(tmp_path))
+    specification = next(yaml.safe_load_all((tmp_path / "train_and_serve.yaml").read_text()))
+    executors = specification["deploymentSpec"]["executors"].values()
+    assert {executor["container"]["image"] for executor in executors} == {digest}
+    parameters = specification["root"]["inputDefinitions"]["parameters"]
+    assert parameters["trainer_image"]["defaultValue"] == "registry.example/team/model:7"
+
+
+@pytest.mark.parametrize(
+    "statement", ["import hyperflow", "import compile as c; c.compile_all(__import__('pathlib').Path('{}'))"]
+)
+def test_tensorflow_is_never_imported(statement: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.path.insert(0, ''); {statement.format(tmp_path)}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120, check=False).returncode == 0
+
+
+def test_only_the_data_is_cached(pipeline: tuple[dict[str, Any], Any]) -> None:
+    cached = {name: task["cachingOptions"].get("enableCache", False) for name, task in tasks(pipeline[0]).items()}
+    assert cached["load-data"] is True
+    assert not any(cached[name] for name in CREATING)
+
+
+def test_every_step_mounts_the_claim_and_runs_as_nobody(pipeline: tuple[Any, dict[str, Any]]) -> None:
+    executors = pipeline[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert len(executors) == 7
+    for executor in executors.values():
+        (mount,) = executor["pvcMount"]
+        assert mount["mountPath"] == "/mnt/hyperflow"
+        assert "claim" in mount["pvcNameParameter"]["componentInputParameter"]
+        assert executor["securityContext"] == {"runAsUser": "1000", "runAsGroup": "1000", "runAsNonRoot": True}
+
+
+def test_every_step_has_limits_and_retries(pipeline: tuple[dict[str, Any], Any]) -> None:
+    for executor in pipeline[0]["deploymentSpec"]["executors"].values():
+        assert executor["container"]["resources"]["resourceMemoryLimit"]
+    for task in tasks(pipeline[0]).values():
+        assert task["retryPolicy"]["maxRetryCount"] >= 1
+
+
+def test_nothing_is_installed_at_run_time(pipeline: tuple[dict[str, Any], Any]) -> None:
+    for executor in pipeline[0]["deploymentSpec"]["executors"].values():
+        assert "pip install" not in " ".join(executor["container"]["command"])
+
+
+def test_no_image_is_latest(pipeline: tuple[dict[str, Any], Any]) -> None:
+    for executor in pipeline[0]["deploymentSpec"]["executors"].values():
+        _, _, tag = executor["container"]["image"].partition(":")
+        assert tag not in ("", "latest")
+
+
+def test_deploy_and_predict_wait_for_a_yes(pipeline: tuple[dict[str, Any], Any]) -> None:
+    release = pipeline[0]["components"]["comp-release"]["dag"]["tasks"]
+    gated = [task for task in release.values() if "triggerPolicy" in task]
+    assert len(gated) == 1
+    assert "'deploy'" in gated[0]["triggerPolicy"]["condition"]
