@@ -5,6 +5,7 @@ The grammar is that of Katib's StdOut collector, so that one trainer serves both
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -17,7 +18,7 @@ and an empty text can become the best one."""
 
 
 def parse_line(line: str) -> dict[str, float]:
-    """Read the metrics of one line; text around them, and names without a number, are passed over."""
+    """Read the metrics of one line; text around them, and names without a finite number, are passed over."""
     return {name: float(value) for name, value in _METRIC.findall(line) if _is_number(value)}
 
 
@@ -36,4 +37,4 @@ def latest(lines: Iterable[str]) -> dict[str, float]:
 
 
 def _is_number(text: str) -> bool:
-    return any(character.isdigit() for character in text)
+    return any(character.isdigit() for character in text) and math.isfinite(float(text))

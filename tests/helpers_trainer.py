@@ -41,7 +41,7 @@ class Ended:
 
     @property
     def digest(self) -> str:
-        return self.errors.split("weights-digest=")[1].split()[0]
+        return self.errors.split("weights-digest: ")[1].split()[0]
 
 
 @dataclass
@@ -101,7 +101,7 @@ def start_cluster(folder: Path, roles: list[str], **flags: Value) -> list[Runnin
     """Start several trainers as one cluster, with the environment that TFJob would give each."""
     cluster: dict[str, list[str]] = {}
     tasks: list[dict[str, str | int]] = []
-    for role, port in zip(roles, _free_ports(len(roles)), strict=True):
+    for role, port in zip(roles, free_ports(len(roles)), strict=True):
         tasks.append({"type": role, "index": len(cluster.setdefault(role, []))})
         cluster[role].append(f"127.0.0.1:{port}")
     configs = [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
@@ -123,7 +123,8 @@ def _trainer(folder: Path, environment: Mapping[str, str], argv: list[str]) -> N
     sys.exit(main(argv))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [taken.getsockname()[1] for taken in sockets]
     for taken in sockets:

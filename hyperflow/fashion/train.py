@@ -29,7 +29,7 @@ from hyperflow.fashion import checkpoint, cluster, events, export, learning, sco
 from hyperflow.fashion.arguments import Arguments
 from hyperflow.fashion.checkpoint import Checkpoint
 from hyperflow.fashion.learning import Images, Learner
-from hyperflow.fashion.watch import signals_end_the_process
+from hyperflow.fashion.watch import must_end_within, signals_end_the_process
 
 DATA_FAULT, DIVERGED, WORKER_LOST = 3, 4, 138
 
@@ -44,6 +44,8 @@ _PEER_ERRORS = (
     tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
 )
+
+_NOT_ALL_CAME = f"the workers were not all there within {cluster.JOIN_SECONDS} seconds"
 
 
 class Diverged(HyperflowError):
@@ -108,7 +110,8 @@ class Training:
         if self._is_done():
             return
         try:
-            learner, validation = self._prepare()
+            with must_end_within(cluster.JOIN_SECONDS, WORKER_LOST, _NOT_ALL_CAME):
+                learner, validation = self._prepare()
             if self._learn(learner, validation) and self.arguments.model_path:
                 self._finish(learner, guard)
         except _PEER_ERRORS as error:
@@ -175,7 +178,7 @@ class Training:
         evaluation = {**results, **self._about(), "weights_digest": learner.digest()}
         loss, accuracy = scores.loss_and_accuracy(probabilities, labels)
         _report(**{"test-loss": loss, "test-accuracy": accuracy})
-        print(f"weights-digest={learner.digest()}", file=sys.stderr, flush=True)
+        print(f"weights-digest: {learner.digest()}", file=sys.stderr, flush=True)
         if self.member.leads:
             with guard:
                 export.save(
