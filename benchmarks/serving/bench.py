@@ -51,10 +51,10 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _all_running(folder: Path, scratch: Path) -> Iterator[dict[str, tuple[int, psutil.Process]]]:
+def _all_running(folder: Path, scratch: Path) -> Iterator[dict[str, tuple[int, psutil.Popen]]]:
     """Start the servers on the first core; they are stopped by turns while another one is measured."""
     core = min(os.sched_getaffinity(0))
-    servers: dict[str, tuple[int, psutil.Process]] = {}
+    servers: dict[str, tuple[int, psutil.Popen]] = {}
     try:
         for port, (kind, command) in enumerate(SERVERS.items(), start=18600):
             words = [*command, "--model_name", NAME, "--model_dir", str(folder), "--http_port", str(port)]
@@ -81,7 +81,7 @@ def _wait_ready(port: int, process: psutil.Popen, log: Path) -> None:
 
 
 def _measure(
-    servers: dict[str, tuple[int, psutil.Process]], seconds: int, rounds: int
+    servers: dict[str, tuple[int, psutil.Popen]], seconds: int, rounds: int
 ) -> dict[str, list[dict[str, float]]]:
     results: dict[str, list[dict[str, float]]] = {kind: [] for kind in servers}
     for _, process in servers.values():

@@ -103,7 +103,8 @@ def main(path: str) -> None:
     """Print one line a path."""
     images = np.random.default_rng(0).integers(0, 256, (max(BATCHES), 784)).astype(np.float32)
     reference = signature(path)(images)
-    print(f"{'path':10} {'ready s':>8} {'max diff':>9} " + " ".join(f"{f'{size} rows':>9}" for size in BATCHES) + "  (µs a call)")
+    sizes = " ".join(f"{f'{size} rows':>9}" for size in BATCHES)
+    print(f"{'path':10} {'ready s':>8} {'max diff':>9} {sizes}  (µs a call)")
     for make in (signature, frozen, xla, onnx, litert):
         start = time.perf_counter()
         try:

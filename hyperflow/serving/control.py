@@ -28,7 +28,8 @@ def status(path: Path) -> dict[str, Any]:
     Raises:
         Unavailable: No server answers there.
     """
-    return _ask(path, {"do": "status"})[0]
+    answer, _ = _ask(path, {"do": "status"})
+    return dict(answer)
 
 
 def give(path: Path) -> socket.socket | None:

@@ -27,27 +27,27 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # noqa: D102
         super().connection_made(transport)
         self._await_head()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
         self._stop_timer()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:  # noqa: D102
         if self._head_timer is not None:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._head_timer is not None and self._head_bytes > HEADER_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
 
-    def on_message_begin(self) -> None:
+    def on_message_begin(self) -> None:  # noqa: D102
         super().on_message_begin()
         if self._head_timer is None:
             self._await_head()
 
-    def on_headers_complete(self) -> None:
+    def on_headers_complete(self) -> None:  # noqa: D102
         self._stop_timer()
         super().on_headers_complete()
 
@@ -77,7 +77,7 @@ class HttpServer(uvicorn.Server):
     def __init__(self, app: App, on_started: Callable[[], None], on_draining: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]
+                app,
                 http=Connection,
                 ws="none",
                 lifespan="off",
@@ -94,7 +94,7 @@ class HttpServer(uvicorn.Server):
         self._app = app
         self._on_started, self._on_draining = on_started, on_draining
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: D102
         await super().startup(sockets)
         self._on_started()
 
@@ -106,7 +106,9 @@ class HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting; answer what comes on open connections, each with `connection: close`; then close them."""
         self._app.draining = True
-        for listener in (*self.servers, *(sockets or [])):
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
             listener.close()
         self._on_draining()
         with contextlib.suppress(TimeoutError):
@@ -129,6 +131,4 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
 
     def _connection(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(  # type: ignore[call-arg, return-value]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+        return Connection(self.config, self.server_state, self.lifespan.state)

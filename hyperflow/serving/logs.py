@@ -14,7 +14,7 @@ LOGGER = logging.getLogger("hyperflow.serving")
 class JsonFormatter(logging.Formatter):
     """Write a record as one JSON object; `extra={"fields": {…}}` adds to it."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def format(self, record: logging.LogRecord) -> str:  # noqa: D102
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

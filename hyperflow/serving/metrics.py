@@ -62,7 +62,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Write every metric in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return bytes(generate_latest(self._registry))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, ("model_name", *labels), registry=self._registry)

@@ -48,7 +48,8 @@ def _messages() -> ModuleType:
         raise Unavailable("gRPC cannot be served", "the package kserve is missing", "pip install hyperflow[serving]")
     path = Path(package.submodule_search_locations[0], "protocol", "grpc", "grpc_predict_v2_pb2.py")
     spec = importlib.util.spec_from_file_location("grpc_predict_v2_pb2", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -76,9 +77,10 @@ class RpcServer:
         try:
             bound = self._server.add_insecure_port(f"{address}:{port}")
         except RuntimeError as error:
-            raise Unavailable(f"port {port} of {host} cannot be used", str(error), "give another --grpc_port") from error
+            what = f"port {port} of {host} cannot be used"
+            raise Unavailable(what, str(error), "give another --grpc_port") from error
         await self._server.start()
-        return bound
+        return int(bound)
 
     async def stop(self) -> None:
         """Let calls in flight end."""

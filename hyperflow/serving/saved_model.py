@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,13 @@ class SavedModel:
         self.version = path.name
         self._function = _load(path)
         arguments = self._function.structured_input_signature[1]
-        self.inputs = {name: _spec(path, name, tensor) for name, tensor in sorted(arguments.items())}
+        self.inputs: Mapping[str, TensorSpec] = {
+            name: _spec(path, name, tensor) for name, tensor in sorted(arguments.items())
+        }
         outputs = self._function.structured_outputs
-        self.outputs = {name: _spec(path, name, tensor) for name, tensor in sorted(outputs.items())}
+        self.outputs: Mapping[str, TensorSpec] = {
+            name: _spec(path, name, tensor) for name, tensor in sorted(outputs.items())
+        }
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         """Answer a batch."""
@@ -95,10 +99,9 @@ def _load(path: Path) -> Any:
 @contextlib.contextmanager
 def _explained(what: str) -> Iterator[None]:
     import tensorflow as tf
-    from google.protobuf.message import Error
 
-    # What a damaged file makes TensorFlow's loader raise, in Python and below it.
-    faults = (tf.errors.OpError, Error, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+    # What a damaged file makes TensorFlow's loader raise, by the place of the damage.
+    faults = (tf.errors.OpError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
     try:
         yield
     except faults as error:

@@ -69,7 +69,7 @@ def _rows(instances: object, model: Model, max_rows: int) -> Query:
     if kinds == {dict}:
         columns = {name: [_value(instance, model.inputs, name) for instance in batch] for name in model.inputs}
     elif len(model.inputs) == 1 and dict not in kinds:
-        columns = {name: batch for name in model.inputs}
+        columns = dict.fromkeys(model.inputs, batch)
     else:
         raise RequestError(f'each of the "instances" must be an object with {_names(model.inputs)}')
     tensors = {name: spec.from_json(columns[name]) for name, spec in model.inputs.items()}
@@ -78,7 +78,7 @@ def _rows(instances: object, model: Model, max_rows: int) -> Query:
 
 def _columns(inputs: object, model: Model, max_rows: int) -> Query:
     if not isinstance(inputs, dict):
-        inputs = {name: inputs for name in model.inputs} if len(model.inputs) == 1 else {}
+        inputs = dict.fromkeys(model.inputs, inputs) if len(model.inputs) == 1 else {}
     columns = {name: _batch("inputs", _value(inputs, model.inputs, name), max_rows) for name in model.inputs}
     lengths = set(map(len, columns.values()))
     if len(lengths) > 1:

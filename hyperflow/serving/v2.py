@@ -63,7 +63,7 @@ def encode(query: Query, answer: Tensors, model_name: str, version: str) -> tupl
     tail: list[bytes] = []
     for name, as_bytes in query.outputs.items():
         array = answer[name]
-        output = {"name": name, "shape": list(array.shape), "datatype": datatype(array)}
+        output: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": datatype(array)}
         if as_bytes:
             tail.append(array.tobytes())
             output["parameters"] = {"binary_data_size": len(tail[-1])}

@@ -6,10 +6,10 @@ HYPERFLOW_HOSTILE_BODIES sets how many bodies are sent (default 1,000).
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,7 +60,8 @@ def mutations(chance: random.Random) -> Iterator[tuple[str, bytes, dict[str, str
                 start = chance.randrange(len(body))
                 body[start : start + chance.randrange(50)] = chance.randbytes(chance.randrange(50))
             case 3:
-                body = bytearray(good.replace(b"7,", chance.choice(ODD_NUMBERS).encode() + b",", chance.randrange(1, 9)))
+                number = chance.choice(ODD_NUMBERS).encode() + b","
+                body = bytearray(good.replace(b"7,", number, chance.randrange(1, 9)))
             case 4:
                 text = "[" * chance.choice((3, 70, 1000, 1100, 100_000))
                 body = bytearray(good.replace(b"7,", text.encode() + b",", 1))
@@ -97,7 +98,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=10), inner, max_size=6),
     max_leaves=25,
 )
-v1_bodies = st.fixed_dictionaries({}, optional={"instances": json_values, "inputs": json_values, "signature_name": json_values})
+v1_bodies = st.fixed_dictionaries({}, optional=dict.fromkeys(["instances", "inputs", "signature_name"], json_values))
 tensors = st.fixed_dictionaries(
     {"name": st.just("flatten_input") | json_values},
     optional={
@@ -113,11 +114,12 @@ v2_bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=COUNT // 4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=COUNT // 4, deadline=None, derandomize=True, database=None)
+@settings(suppress_health_check=list(HealthCheck))
 @given(body=st.tuples(st.just(PREDICT), v1_bodies | json_values) | st.tuples(st.just(INFER), v2_bodies | json_values))
 def test_well_formed_nonsense_is_refused(predictor: Predictor, body: tuple[str, Any]) -> None:
     path, content = body
-    assert Client(predictor.port).post(path, orjson.dumps(content)) in (400, 413)
+    assert Client(predictor.port).post(path, json.dumps(content).encode()) in (400, 413)
 
 
 def test_a_body_of_100_mb_is_refused_without_being_kept(predictor: Predictor) -> None:
@@ -158,10 +160,8 @@ def test_a_client_that_waits_for_100_continue_is_told_before_it_sends(predictor:
 def test_a_head_without_end_is_refused(predictor: Predictor) -> None:
     with socket.create_connection(("127.0.0.1", predictor.port), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as the kernel has it
-            for _ in range(2000):
-                connection.sendall(b"x-more: " + b"y" * 4000 + b"\r\n")
-                time.sleep(0)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall((b"x-more: " + b"y" * 4000 + b"\r\n") * 5000)
 
 
 def test_slow_senders_are_dropped_and_hold_nobody_up(predictor: Predictor) -> None:

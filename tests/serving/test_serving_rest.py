@@ -128,7 +128,7 @@ def test_v2_takes_and_gives_bytes(
 ) -> None:
     data = images.astype(dtype).tobytes()
     names = {np.float16: "FP16", np.float32: "FP32", np.float64: "FP64", np.uint8: "UINT8", np.int64: "INT64"}
-    tensor = {"name": "flatten_input", "shape": [40, 784], "datatype": names[dtype]}
+    tensor: dict[str, Any] = {"name": "flatten_input", "shape": [40, 784], "datatype": names[dtype]}
     tensor["parameters"] = {"binary_data_size": len(data)}
     head = orjson.dumps({"inputs": [tensor], "parameters": {"binary_data_output": binary_answer}})
     answer = client.post(INFER, content=head + data, headers={"inference-header-content-length": str(len(head))})
@@ -187,7 +187,10 @@ def test_v2_refuses_with_the_reason(client: httpx.Client, body: Any, status: int
     assert reason in answer.json()["error"]
 
 
-@pytest.mark.parametrize(("size", "length"), [(3136, "0"), (3136, "999999"), (3136, "-1"), (3136, "x"), (3135, None), (0, None), (3137, None)])
+@pytest.mark.parametrize(
+    ("size", "length"),
+    [(3136, "0"), (3136, "999999"), (3136, "-1"), (3136, "x"), (3135, None), (0, None), (3137, None)],
+)
 def test_v2_refuses_bytes_that_do_not_add_up(client: httpx.Client, size: int, length: str | None) -> None:
     tensor = {"name": "flatten_input", "shape": [1, 784], "datatype": "FP32", "parameters": {"binary_data_size": size}}
     head = orjson.dumps({"inputs": [tensor]})
