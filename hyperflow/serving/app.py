@@ -69,14 +69,17 @@ class App:
         """Answer one request."""
         start = time.perf_counter()
         route = self._routes.get(scope["path"], _NOWHERE)
+        status = 500  # what uvicorn answers, and logs with its traceback, where the model itself fails
         try:
             answer = await self._answer(route, scope, receive)
+            status = answer.status
+            close = self.draining or status in (408, 413)
+            await send({"type": "http.response.start", "status": status, "headers": _headers(answer, close)})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
         except Disconnected:
-            return self._done(route, scope, 499, start)
-        close = self.draining or answer.status in (408, 413)
-        await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer, close)})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
-        self._done(route, scope, answer.status, start)
+            status = 499
+        finally:
+            self._done(route, scope, status, start)
 
     async def _answer(self, route: Route, scope: Scope, receive: Receive) -> Answer:
         handler = route.handlers.get("GET" if scope["method"] == "HEAD" else scope["method"])

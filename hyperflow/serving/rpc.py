@@ -112,10 +112,12 @@ class RpcServer:
         """Turn a refusal into its gRPC status, and count the call."""
 
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            start, code, reason = time.perf_counter(), grpc.StatusCode.OK, ""
+            start, code, reason = time.perf_counter(), grpc.StatusCode.UNKNOWN, ""
             try:
                 result = call(request)
-                return await result if isinstance(result, Awaitable) else result
+                response = await result if isinstance(result, Awaitable) else result
+                code = grpc.StatusCode.OK
+                return response
             except RequestError as error:
                 code, reason = _STATUS.get(error.status, grpc.StatusCode.INVALID_ARGUMENT), error.what
             finally:

@@ -114,8 +114,13 @@ v2_bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=COUNT // 4, deadline=None, derandomize=True, database=None)
-@settings(suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=COUNT // 4,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(body=st.tuples(st.just(PREDICT), v1_bodies | json_values) | st.tuples(st.just(INFER), v2_bodies | json_values))
 def test_well_formed_nonsense_is_refused(predictor: Predictor, body: tuple[str, Any]) -> None:
     path, content = body

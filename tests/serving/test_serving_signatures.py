@@ -78,7 +78,7 @@ def test_v2_of_several_inputs_and_outputs(affine: SavedModel) -> None:
         {"instances": [{"a": A, "b": 0.5}]},
         {"instances": [{"a": A, "b": 2**31}]},
         {"instances": [{"a": A, "b": True}]},
-        {"instances": [{"a": A, "b": [1]}]},
+        {"instances": [{"a": A, "b": [1, 2]}]},
         {"instances": [{"a": [[1, 2], [3, 4], [5, 6]], "b": 1}]},
         {"inputs": [A]},
         {"inputs": {"a": [A, A], "b": [B]}},
@@ -95,7 +95,7 @@ def test_what_the_signature_does_not_take_is_refused(affine: SavedModel, content
         ((784,), {(784,), (28, 28), (28, 28, 1)}),
         ((28, 28, 1), {(784,), (28, 28), (28, 28, 1)}),
         ((3,), {(3,)}),
-        ((), {(), (1,), (1, 1), (1, 1, 1)} - {(1, 1), (1, 1, 1)}),
+        ((), {(), (1,)}),
     ],
 )
 def test_shapes_taken(shape: tuple[int, ...], taken: set[tuple[int, ...]]) -> None:
