@@ -133,7 +133,7 @@ class Katib:
         bad = sum(end in ("Failed", "MetricsUnavailable") for end in ends)
         done = sum(end != "Running" for end in ends)
         best = optimal(experiment, trials)
-        goal, number = spec["objective"].get("goal"), float(best_value(experiment, best) or "nan") if best else math.nan
+        goal, number = spec["objective"].get("goal"), as_number(best_value(experiment, best)) if best else math.nan
         if goal is not None and (number >= goal if spec["objective"]["type"] == "maximize" else number <= goal):
             return self._finish(experiment, condition("Succeeded", "ExperimentGoalReached"))
         if bad and bad >= spec.get("maxFailedTrialCount", math.inf):
@@ -197,6 +197,10 @@ def best_value(experiment: Object, optimum: Object) -> str:
     return str(metrics[objective(experiment)][strategy])
 
 
+def as_number(text: str) -> float:
+    return math.nan if text == "unavailable" else float(text)
+
+
 def optimal(experiment: Object, trials: list[Object]) -> Object | None:
     """Choose the best of the trials that succeeded; one without a number wins over nothing, as in Katib."""
     best, best_number = None, math.nan
@@ -209,8 +213,7 @@ def optimal(experiment: Object, trials: list[Object]) -> Object | None:
             "parameterAssignments": trial["spec"]["parameterAssignments"],
             "observation": observation,
         }
-        text = best_value(experiment, found)
-        number = math.nan if text == "unavailable" else float(text)
+        number = as_number(best_value(experiment, found))
         better = number > best_number if experiment["spec"]["objective"]["type"] == "maximize" else number < best_number
         if best is None or better or math.isnan(best_number):
             best, best_number = found, number

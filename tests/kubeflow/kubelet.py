@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from hyperflow.volume import MOUNT_PATH
-from tests.kubeflow.emulator import Emulator
+from tests.kubeflow.emulator import Emulator, Log
 from tests.kubeflow.store import Event, Key, Object
 
 PODS: Key = ("", "pods")
@@ -56,7 +56,7 @@ class Kubelet:
                 start_new_session=True,
             )
             self._processes[uid] = process
-        self._emulator.logs.pop((name, printed_by), None)
+        self._emulator.logs[name, printed_by] = Log()
         self._status(namespace, name, container["name"], "Running", {"running": {}})
         assert process.stdout is not None
         for line in process.stdout:

@@ -98,12 +98,13 @@ class Training:
         return TrainResult(self._spec.model_path, metrics.latest(lines), metrics.history(lines), location)
 
     def _lines(self) -> list[str]:
-        """Return all that the chief printed: what earlier pods of it said while we listened, and the last one's log."""
+        """Return all that the chief printed; what its last pod said after we stopped listening is read here."""
         chiefs = [pod for pod in explain.pods_of(self._cluster, self._selector) if _is_chief(pod)]
-        present = {pod["metadata"]["uid"] for pod in chiefs}
-        earlier = [line for uid, lines in self._followed.items() if uid not in present for line in lines]
-        logs = [self._cluster.log(pod["metadata"]["name"], CONTAINER) for pod in chiefs]
-        return earlier + [line for log in logs for line in log.splitlines()]
+        for pod in chiefs:
+            uid, log = pod["metadata"]["uid"], self._cluster.log(pod["metadata"]["name"], CONTAINER)
+            for text in [line for line in log.split("\n") if line][len(self._followed.get(uid, ())) :]:
+                self._line(Line(uid, text))
+        return [line for lines in self._followed.values() for line in lines]
 
     def _failure(self, what: str, why: list[str] | None = None) -> JobFailed:
         pods = explain.pods_of(self._cluster, self._selector)

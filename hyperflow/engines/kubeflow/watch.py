@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import urllib3
 
@@ -25,7 +26,6 @@ SERVER_SECONDS = 290
 """How long the API server keeps a silent watch open; the client gives up a little later, on a half-open connection."""
 
 _LOG_SECONDS = 600.0
-_GONE = 410
 _HASTE = 1.0
 
 
@@ -93,7 +93,7 @@ class Watch:
             except TransientError as error:
                 backoff.pause(error, self._stop)
             except ApiError as error:
-                if error.status != _GONE:
+                if error.status != HTTPStatus.GONE:
                     raise
                 self._version = ""
 
@@ -130,8 +130,8 @@ class Watch:
     def _change(self, event: Manifest) -> Change | None:
         item = event["object"]
         if event["type"] == "ERROR":
-            if item.get("code") == _GONE:
-                raise ApiError("GET", self._resource.plural, _GONE, "Expired", item.get("message", ""))
+            if item.get("code") == HTTPStatus.GONE:
+                raise ApiError("GET", self._resource.plural, HTTPStatus.GONE, "Expired", item.get("message", ""))
             raise TransientError(f"the watch ended: {item.get('message')}")
         self._version = item["metadata"]["resourceVersion"]
         if event["type"] == "BOOKMARK":
@@ -169,8 +169,10 @@ class LogTail:
                 return
             except TransientError as error:
                 backoff.pause(error, self._stop)
-            except ApiError:
-                return  # the pod is gone, or has no log yet; its next change says which
+            except ApiError as error:
+                if error.status != HTTPStatus.BAD_REQUEST:
+                    return  # the pod is gone, or we may not read its log; the work goes on without
+                backoff.pause(TransientError(error.message), self._stop)  # its container is about to start
 
     def _stream(self) -> Iterator[str]:
         self._open = self._cluster.follow_log(self._name, self._container, _LOG_SECONDS)
