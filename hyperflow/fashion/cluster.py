@@ -15,6 +15,9 @@ ENVIRONMENT = "TF_CONFIG"
 COLLECTIVE_SECONDS = 120
 """How long a worker waits in one exchange for the others before it takes them for lost."""
 
+JOIN_SECONDS = 600
+"""How long a worker waits at the start for all others to be there."""
+
 _TRAINING_ROLES = ("chief", "worker")
 
 

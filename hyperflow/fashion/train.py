@@ -45,8 +45,6 @@ _PEER_ERRORS = (
     tf.errors.InternalError,
 )
 
-_NOT_ALL_CAME = f"the workers were not all there within {cluster.JOIN_SECONDS} seconds"
-
 
 class Diverged(HyperflowError):
     """The loss is not finite any more."""
@@ -67,8 +65,7 @@ def main(argv: Sequence[str]) -> int:
         member = cluster.member(os.environ.get(cluster.ENVIRONMENT, ""))
         if member.trains:
             _use_threads(os.environ.get(THREADS, ""))
-            with signals_end_the_process() as guard:
-                Training(arguments, member).run(guard)
+            Training(arguments, member).run()
         else:
             print(f"a {member.role} has nothing to do here: the workers keep and test the model", file=sys.stderr)
     except HyperflowError as error:
@@ -99,7 +96,7 @@ class Training:
         self.history: dict[str, list[float]] = {}
         self.earlier, self.started = 0.0, time.monotonic()
 
-    def run(self, guard: threading.Lock) -> None:
+    def run(self) -> None:
         """Train, report and save.
 
         Raises:
@@ -110,10 +107,11 @@ class Training:
         if self._is_done():
             return
         try:
-            with must_end_within(cluster.JOIN_SECONDS, WORKER_LOST, _NOT_ALL_CAME):
+            with must_end_within(cluster.JOIN_SECONDS):
                 learner, validation = self._prepare()
-            if self._learn(learner, validation) and self.arguments.model_path:
-                self._finish(learner, guard)
+            with signals_end_the_process() as guard:
+                if self._learn(learner, validation) and self.arguments.model_path:
+                    self._finish(learner, guard)
         except _PEER_ERRORS as error:
             if self.member.workers == 1:
                 raise

@@ -39,6 +39,19 @@ def signals_end_the_process() -> Iterator[threading.Lock]:
         reader.close()
 
 
+@contextlib.contextmanager
+def must_end_within(seconds: int) -> Iterator[None]:
+    """Let SIGALRM end the process (128 + 14) if what stands in the block takes longer.
+
+    TensorFlow keeps Python's lock while it waits for a cluster to come up, so nothing written in Python could end it.
+    """
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
 def _wake(number: int, frame: FrameType | None) -> None:
     """Be a handler, so that the signal is not left to the system's default."""
 

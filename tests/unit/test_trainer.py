@@ -15,7 +15,7 @@ import pytest
 
 from hyperflow import data
 from hyperflow.data import Dataset
-from tests.helpers_trainer import Ended, run, run_cold, start, start_cluster
+from tests.helpers_trainer import Ended, free_ports, run, run_cold, start, start_cluster
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 EPOCHS = 3
@@ -195,6 +195,26 @@ def test_a_worker_that_dies_does_not_leave_the_other_waiting(dataset: Dataset, t
     ended = first.end()
     assert ended.code == 138, ended.errors
     assert "another worker is gone" in ended.errors
+
+
+def test_workers_that_never_come_are_not_waited_for(dataset: Dataset) -> None:
+    program = (
+        "import sys; from hyperflow.fashion import cluster; cluster.JOIN_SECONDS = 3; "
+        "from hyperflow.fashion.train import main; sys.exit(main(sys.argv[1:]))"
+    )
+    config = {
+        "cluster": {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]},
+        "task": {"type": "worker", "index": 0},
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", program, f"--data-path={dataset.path}", "--epochs=1"],
+        env={**os.environ, "TF_CONFIG": json.dumps(config)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGALRM, ended.stderr
 
 
 def test_a_trial_that_diverges_reports_the_penalty_and_ends_well(dataset: Dataset, tmp_path: Path) -> None:
