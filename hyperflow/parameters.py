@@ -180,13 +180,14 @@ class Parameters:
 def search_space(space: object) -> tuple[Parameter, ...]:
     """Make a search space from its JSON form, `{name: {"type": …, "min": …, …}}`.
 
-    KFP hands on whole numbers inside JSON as floats; they are made whole again where the type asks for it.
+    KFP hands on whole numbers inside JSON as floats, and objects in any order: the numbers are made whole again
+    where the type asks for it, and the parameters come in the order of their names.
 
     Raises:
         InvalidParameter: It is of another form, or a parameter cannot work.
     """
     entries = _mapping("search_space", space)
-    return tuple(_parameter(name, entry) for name, entry in entries.items())
+    return tuple(_parameter(name, entry) for name, entry in sorted(entries.items()))
 
 
 def _parameter(name: str, entry: object) -> Parameter:

@@ -144,7 +144,7 @@ def _execute(request: Request, folder: Path, listener: Listener) -> None:
             workspace_root=str(folder / "tmp"),
         )
         pipeline = components.load_component_from_file(str(request.pipeline))
-        for dag in _dags(pipeline.pipeline_spec):
+        for dag in _dags(pipeline.component_spec.implementation.graph):
             for task in dag.tasks.values():
                 task.ClearField("retry_policy")  # here a retry is the user's: the same command with the same run id
         try:

@@ -665,4 +665,5 @@ def _plain(value: object) -> object:
 
 
 def _freeze(spec: object, name: str, mapping: Mapping[str, object]) -> None:
-    object.__setattr__(spec, name, MappingProxyType(dict(mapping)))
+    """Keep a mapping from being changed, in the order of its keys: KFP hands JSON objects on in any order."""
+    object.__setattr__(spec, name, MappingProxyType(dict(sorted(mapping.items()))))

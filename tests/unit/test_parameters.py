@@ -90,7 +90,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"algorithm_settings": {"gamma": "much"}}, "algorithm_settings[gamma]"),
     ({"algorithm_settings": {"gamma": "nan"}}, "algorithm_settings[gamma]"),
     ({"algorithm": "random", "algorithm_settings": {"gamma": "1"}}, "algorithm_settings[gamma]"),
-    ({"algorithm": "grid"}, "search_space[learning_rate].step"),
+    ({"algorithm": "grid"}, "search_space[dropout_rate].step"),
     ({"algorithm": "grid", "max_trials": 5, **space(type="int", min=1, max=4)}, "max_trials"),
     ({"algorithm": "cmaes", **space(**DOUBLE)}, "algorithm"),
     ({"algorithm": "cmaes", **space(type="categorical", values=["a"])}, "algorithm"),
@@ -216,7 +216,7 @@ def test_every_parameter_is_described_in_the_compiled_pipeline() -> None:
 
 
 def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
-    (k, d) = search_space(
+    (d, k) = search_space(
         {"k": {"type": "int", "min": 1.0, "max": 4.0}, "d": {"type": "discrete", "values": [32.0, 64.0]}}
     )
     assert k.grid == (1, 2, 3, 4)

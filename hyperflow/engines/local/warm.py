@@ -20,6 +20,7 @@ import selectors
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Mapping
 
 from hyperflow.engines.local.guard import die_with_parent
@@ -86,6 +87,8 @@ class Launcher:
             if request["lifetime"] != "free":
                 die_with_parent(launcher)
             code = _run(request, output)
+        except Exception:  # the program's own defect: its log must have the traceback, as if it had been started cold
+            traceback.print_exc()
         finally:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()

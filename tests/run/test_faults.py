@@ -1,0 +1,190 @@
+"""What goes wrong on a laptop: each fault ends the run non-zero with one clear message, and nothing is left."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from hyperflow.data import load
+from tests.run.laptop import SMALL, Laptop, wait_for
+
+TRAINER = Path(__file__).parents[1] / "trainers" / "line.py"
+LINE = (
+    f'trainer_command=["{sys.executable}", "{TRAINER}"]', 'search_space={"x": {"type": "double", "min": 0, "max": 1}}',
+)  # fmt: skip
+
+
+def copy(folder: Path) -> Path:
+    folder.mkdir()
+    for path in SMALL.glob("*.gz"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def assert_refused(laptop: Laptop, code: int, output: str, *words: str) -> None:
+    assert code not in (0, None), output
+    message = output[output.index("error: ") :]
+    for word in (*words, "remedy: "):
+        assert word in message, output
+    assert "Traceback" not in output
+    assert output.count("error: ") == 1
+    laptop.assert_nothing_runs()
+    laptop.assert_nothing_is_half_written()
+
+
+class TestData:
+    def test_damaged_file(self, laptop: Laptop, tmp_path: Path) -> None:
+        source = copy(tmp_path / "source")
+        path = source / "train-images-idx3-ubyte.gz"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+        code, output = laptop.call("run", values=[f"data_source={source}"])
+        assert_refused(laptop, code, output, "train-images")
+
+    def test_missing_file(self, laptop: Laptop, tmp_path: Path) -> None:
+        source = copy(tmp_path / "source")
+        (source / "t10k-labels-idx1-ubyte.gz").unlink()
+        code, output = laptop.call("run", values=[f"data_source={source}"])
+        assert_refused(laptop, code, output, "t10k-labels")
+
+    def test_wrong_count(self, laptop: Laptop, tmp_path: Path) -> None:
+        source = copy(tmp_path / "source")
+        path = source / "t10k-labels-idx1-ubyte.gz"
+        labels = bytearray(gzip.decompress(path.read_bytes()))[:-1]
+        labels[4:8] = (int.from_bytes(labels[4:8], "big") - 1).to_bytes(4, "big")
+        path.write_bytes(gzip.compress(labels))
+        code, output = laptop.call("run", values=[f"data_source={source}"])
+        assert_refused(laptop, code, output, "label")
+
+
+class TestMachine:
+    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+    def test_unwritable_folder(self, laptop: Laptop) -> None:
+        laptop.volume.mkdir(mode=0o500)
+        code, output = laptop.call("run")
+        assert_refused(laptop, code, output, "cannot be written")
+
+    def test_file_where_the_folder_should_be(self, laptop: Laptop) -> None:
+        laptop.volume.write_text("")
+        code, output = laptop.call("run")
+        assert_refused(laptop, code, output, "cannot be written")
+
+    def test_port_taken(self, laptop: Laptop) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            code, output = laptop.call("run", "--port", str(port))
+        assert_refused(laptop, code, output, f"port {port} cannot be used")
+        assert "load_data …" not in output
+
+    def test_run_id_in_use(self, laptop: Laptop) -> None:
+        first = laptop.start("run", "--run-id", "same")
+        wait_for((laptop.volume / "runs" / "same" / "log.txt").exists)
+        code, output = laptop.call("run", "--run-id", "same")
+        assert code == 1
+        assert "is being run by another process" in output
+        laptop.kill(first)
+
+
+class TestParameters:
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ("epoch=3", ["'epoch'", "epochs"]),
+            ("epochs=0", ["'epochs'", "from 1"]),
+            ('search_space={"x": {"type": "double", "min": 2, "max": 1}}', ["search_space[x].min", "max"]),
+            ("algorithm=grid", ["search_space[dropout_rate].step"]),
+        ],
+    )
+    def test_bad_value(self, laptop: Laptop, value: str, words: list[str]) -> None:
+        code, output = laptop.call("run", values=[value])
+        assert_refused(laptop, code, output, *words)
+        assert not (laptop.volume / "data").exists()
+
+    def test_trainer_not_found(self, laptop: Laptop) -> None:
+        code, output = laptop.call("run", values=['trainer_command=["no-such-program"]'])
+        assert_refused(laptop, code, output, "no-such-program")
+
+
+class TestTrainers:
+    def test_all_trials_failing(self, laptop: Laptop) -> None:
+        code, output = laptop.call("run", values=[*LINE, 'trainer_arguments={"fail": 3}'])
+        assert_refused(laptop, code, output, "2 trials of tune-", "broken as asked: 3")
+
+    def test_nan_losses(self, laptop: Laptop) -> None:
+        code, output = laptop.call("run", values=[*LINE, 'trainer_arguments={"nan": 1}'])
+        assert_refused(laptop, code, output, "no finite validation-accuracy")
+
+    def test_worker_crash(self, laptop: Laptop) -> None:
+        values = [*LINE, "trainer_arguments={}", 'trial_arguments={"crash_at": 0}', "train_retries=0", "epochs=2"]
+        values[2] = 'trainer_arguments={"crash_at": 2}'
+        code, output = laptop.call("run", values=values)
+        assert_refused(laptop, code, output, "exit code 137")
+
+    def test_debug_shows_the_traceback(self, laptop: Laptop) -> None:
+        code, output = laptop.call("run", "--debug", values=["epochs=0"])
+        assert code != 0
+        assert "Traceback" in output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists() or os.getuid() != 0, reason="needs root to mount a small disk")
+def test_full_disk(laptop: Laptop) -> None:
+    import subprocess
+
+    laptop.volume.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", laptop.volume], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        code, output = laptop.call("run")
+        assert_refused(laptop, code, output, "full")
+    finally:
+        subprocess.run(["umount", laptop.volume], check=True)
+
+
+class TestKill:
+    """Killed at any point, the same command with the same run id goes on from there."""
+
+    @pytest.mark.parametrize("sign", ["tune/trial-001.log", "train/checkpoint", "steps/decide.json"])
+    def test_killed_run_goes_on(self, laptop: Laptop, sign: str) -> None:
+        folder = laptop.volume / "runs" / "killed"
+        first = laptop.start("run", "--run-id", "killed", values=["max_trials=3", "parallel_trials=1", "epochs=4"])
+        wait_for((folder / sign).exists)
+        laptop.kill(first)
+        laptop.assert_nothing_runs()
+        laptop.assert_nothing_is_half_written()
+        model = laptop.volume / "models" / "fashion-mnist" / "killed" / "1" / "saved_model.pb"
+        trained = model.stat().st_mtime_ns if model.exists() else None
+        code, output = laptop.call(
+            "run", "--run-id", "killed", values=["max_trials=3", "parallel_trials=1", "epochs=4"]
+        )
+        assert code == 0, output
+        assert laptop.summary("killed")["decision"]["deploy"] is True
+        if trained:
+            assert model.stat().st_mtime_ns == trained
+        laptop.assert_nothing_runs()
+        laptop.assert_nothing_is_half_written()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_stopped_run_leaves_nothing(self, laptop: Laptop, number: signal.Signals) -> None:
+        first = laptop.start("run", "--run-id", "stopped", values=["epochs=500"])
+        wait_for((laptop.volume / "runs" / "stopped" / "train" / "checkpoint").exists)
+        first.send_signal(number)
+        output, _ = first.communicate(timeout=40)
+        assert first.returncode == 130, output
+        assert "the run was stopped" in output
+        assert "Traceback" not in output
+        laptop.assert_nothing_runs()
+
+
+def test_data_on_the_volume_is_whole(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERFLOW_VOLUME", str(laptop.volume))
+    assert Path(load(str(SMALL), "small").path).parent == laptop.volume / "data" / "small"
