@@ -13,6 +13,8 @@ import contextlib
 import errno
 import os
 import shutil
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,8 @@ MOUNT_PATH = "/mnt/hyperflow"
 """Where every pod mounts the claim."""
 
 MODEL_VERSION = "1"
+
+_ABANDONED = 24 * 3600.0  # seconds after which a writer on another machine counts as gone
 
 
 def root() -> Path:
@@ -56,9 +60,10 @@ def staged(target: Path) -> Iterator[Path]:
         Unavailable: The volume cannot be written, or is full.
         Conflict: A file stands where the folder should go.
     """
-    staging = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
+    staging = target.parent / f".{target.name}.{_writer()}.{uuid.uuid4().hex[:8]}.partial"
     with writable(target.parent):
         staging.mkdir(parents=True)
+    _sweep(target)
     try:
         with writable(target.parent):
             yield staging
@@ -102,6 +107,31 @@ def write_text(path: Path, text: str) -> None:
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _writer() -> str:
+    """Name this process among all that may share the volume."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed writers of the same target left: those of this machine at once, others after a day."""
+    for left in target.parent.glob(f".{target.name}.*.partial"):
+        host, _, pid = left.name.removeprefix(f".{target.name}.").rsplit(".", 2)[0].rpartition("-")
+        here = host == socket.gethostname() and pid.isdigit()
+        with contextlib.suppress(FileNotFoundError):
+            if not _runs(int(pid)) if here else time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _rename(staging: Path, target: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,18 @@ class TestVolume:
                 (early / "who").write_text("early")
         assert (tmp_path / "b" / "who").read_text() == "early"
         assert os.listdir(tmp_path) == ["b"]
+
+    def test_what_a_killed_writer_left_is_swept(self, tmp_path: Path) -> None:
+        write = "import sys, os, pathlib; from hyperflow import volume\n"
+        write += (
+            "with volume.staged(pathlib.Path(sys.argv[1])) as s: (s / 'f').write_text('x'); os.kill(os.getpid(), 9)"
+        )
+        subprocess.run([sys.executable, "-c", write, str(tmp_path / "b")], check=False, timeout=30)
+        (left,) = os.listdir(tmp_path)
+        assert left.endswith(".partial")
+        with volume.staged(tmp_path / "b"), volume.staged(tmp_path / "c"):
+            assert left not in os.listdir(tmp_path)
+        assert sorted(os.listdir(tmp_path)) == ["b", "c"]
 
     def test_file_in_the_way_stays(self, tmp_path: Path) -> None:
         (tmp_path / "b").write_text("mine")
