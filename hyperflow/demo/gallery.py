@@ -1,0 +1,105 @@
+"""Labelled test images to pick from, and what the model makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyperflow import data, fashion_mnist, volume
+from hyperflow.data import Dataset
+from hyperflow.demo.pictures import Pixels
+from hyperflow.demo.predictor import Predictor, Probabilities
+from hyperflow.errors import InvalidParameter
+
+SHOWN = 24
+ASKED_FOR_MISREAD = 256
+"""How many images are asked about in one request to find misread ones; predictors take no more."""
+
+
+def find_dataset(source: str = "") -> Dataset:
+    """Open the data set on the volume, or load it from a source.
+
+    Args:
+        source: Where to load it from if the volume has none, as in `hyperflow.data.load`; empty to load nothing.
+
+    Raises:
+        DataError: There is none, or it is damaged.
+        Unavailable: It was found elsewhere, and the volume cannot be written.
+    """
+    stored = sorted((volume.root() / "data" / fashion_mnist.NAME).glob(f"*/{data.DESCRIPTION}"))
+    if stored or not source:
+        newest = max(stored, key=lambda path: path.stat().st_mtime, default=volume.root() / data.DESCRIPTION)
+        return data.open_dataset(str(newest.parent))
+    return data.load(source, fashion_mnist.NAME)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Test images as the page shows them.
+
+    Args:
+        indices: Which ones.
+        answers: What the model says to each, or None where it was not asked.
+        asked: How many images the model was asked about to find these.
+        right: How many of those it read right.
+    """
+
+    indices: tuple[int, ...]
+    answers: Probabilities | None = None
+    asked: int = 0
+    right: int = 0
+
+
+class Gallery:
+    """The test images of a data set.
+
+    Args:
+        images: uint8 [n, rows, columns].
+        labels: uint8 [n].
+        classes: Class names.
+    """
+
+    def __init__(self, images: Pixels, labels: Pixels, classes: Sequence[str]) -> None:
+        self.images, self.labels, self.classes = images, labels, tuple(classes)
+        self._random = np.random.default_rng()
+
+    def __getitem__(self, index: object) -> tuple[Pixels, int]:
+        """Return an image and its label.
+
+        Raises:
+            InvalidParameter: There is none of this number.
+        """
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(self.labels):
+            raise InvalidParameter("index", index, f"a number from 0 to {len(self.labels) - 1}")
+        return self.images[index], int(self.labels[index])
+
+    def sample(self, count: int = SHOWN) -> Selection:
+        """Choose images at random, without asking the model."""
+        count = min(count, len(self.labels))
+        return Selection(tuple(self._random.choice(len(self.labels), count, replace=False).tolist()))
+
+    def judged(self, predictor: Predictor, selection: Selection) -> Selection:
+        """Have the model read the images chosen.
+
+        Raises:
+            JobFailed: It gives no answer.
+        """
+        chosen = list(selection.indices)
+        answers = predictor.ask(self.images[chosen])
+        right = int((answers.argmax(axis=1) == self.labels[chosen]).sum())
+        return Selection(selection.indices, answers, len(chosen), right)
+
+    def misread(self, predictor: Predictor) -> Selection:
+        """Choose images that the model reads wrongly, the surest mistakes first.
+
+        Raises:
+            JobFailed: It gives no answer.
+        """
+        judged = self.judged(predictor, self.sample(ASKED_FOR_MISREAD))
+        assert judged.answers is not None
+        chosen = np.asarray(judged.indices)
+        wrong = np.flatnonzero(judged.answers.argmax(axis=1) != self.labels[chosen])
+        worst = wrong[np.argsort(-judged.answers[wrong].max(axis=1))][:SHOWN]
+        return Selection(tuple(chosen[worst].tolist()), judged.answers[worst], judged.asked, judged.right)

@@ -1,0 +1,128 @@
+"""What is on the page, and what its parts do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from hyperflow import fashion_mnist
+from hyperflow.demo import pictures, views
+from hyperflow.demo.gallery import Gallery, Selection
+from hyperflow.demo.pictures import Pixels
+from hyperflow.demo.predictor import Metadata, Predictor
+from hyperflow.errors import HyperflowError, JobFailed
+from hyperflow.specs import ModelRef
+
+LOGGER = logging.getLogger("hyperflow.demo")
+
+TITLE = "Hyperflow demo"
+AT_ONCE = 4
+WAITING = 64
+
+_NO_IMAGES = "There is no data set here to pick from; draw or upload a picture instead."
+_INVITATION = '<p class="muted">Pick, draw or upload a picture. The answer appears here.</p>'
+
+
+class Page:
+    """The page's parts and their answers to what a visitor does; nothing is remembered between two requests.
+
+    Args:
+        predictor: The model asked.
+        gallery: Test images, or None where there is no data set.
+        model: Returns what the operator knows of the model served now, or None.
+    """
+
+    def __init__(self, predictor: Predictor, gallery: Gallery | None, model: Callable[[], ModelRef | None]) -> None:
+        self.predictor, self.gallery, self.model = predictor, gallery, model
+        self.classes = gallery.classes if gallery else fashion_mnist.CLASSES
+
+    def blocks(self) -> Any:
+        """Lay the page out."""
+        with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
+            card = gr.HTML(elem_id="card")
+            with gr.Row():
+                with gr.Column(scale=6, min_width=320):
+                    with gr.Tab("Test images"):
+                        images = self._image_tab()
+                    with gr.Tab("Draw"):
+                        canvas = _part("draw")
+                    with gr.Tab("Upload"):
+                        upload = _part("upload")
+                with gr.Column(scale=5, min_width=320):
+                    answer = gr.HTML(_INVITATION, elem_id="answer", padding=True)
+            for part in (images, canvas, upload):
+                part.ask(self.answer, None, answer, **_LATEST)
+            blocks.load(self.card, None, card, **_QUIET)
+            blocks.load(self.some_images, None, images, **_QUIET)
+        return blocks.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
+
+    def _image_tab(self) -> Any:
+        images = gr.HTML(elem_id="images", js_on_load=views.asset("gallery.js"))
+        if self.gallery:
+            with gr.Row():
+                gr.Button("Other images", size="sm").click(self.some_images, None, images, **_QUIET)
+                gr.Button("Misread images", size="sm").click(self.misread_images, None, images, **_QUIET)
+        return images
+
+    def card(self) -> str:
+        """Say which model is asked."""
+        metadata: Metadata | None = None
+        try:
+            metadata = self.predictor.describe()
+        except JobFailed as error:
+            LOGGER.warning("%s", error)
+        return views.card(self.predictor.name, metadata, self.model())
+
+    def some_images(self) -> str:
+        """Show test images chosen at random, and mark those misread."""
+        if self.gallery is None:
+            return f'<p class="note">{_NO_IMAGES}</p>'
+        selection = self.gallery.sample()
+        try:
+            return views.gallery(self.gallery, self.gallery.judged(self.predictor, selection))
+        except JobFailed as error:
+            LOGGER.warning("%s", error)
+            return views.gallery(self.gallery, selection, views.unanswered(error))
+
+    def misread_images(self) -> str:
+        """Show test images that the model reads wrongly."""
+        if self.gallery is None:
+            return f'<p class="note">{_NO_IMAGES}</p>'
+        try:
+            return views.gallery(self.gallery, self.gallery.misread(self.predictor))
+        except JobFailed as error:
+            LOGGER.warning("%s", error)
+            return views.gallery(self.gallery, Selection(()), views.unanswered(error))
+
+    def answer(self, event: gr.EventData) -> str:
+        """Ask the model about the test image picked, or the picture drawn or uploaded."""
+        try:
+            image, label = self._asked(event._data)
+            return views.answer(image, self.predictor.ask(image[None])[0], self.classes, label)
+        except HyperflowError as error:
+            LOGGER.warning("%s", error)
+            return views.trouble(error)
+
+    def _asked(self, sent: object) -> tuple[Pixels, int | None]:
+        sent = sent if isinstance(sent, dict) else {}
+        if "index" in sent and self.gallery:
+            return self.gallery[sent["index"]]
+        return pictures.to_input(pictures.from_data_url(sent.get("picture"))), None
+
+
+def theme() -> Any:
+    """Return the page's look: the visitor's own fonts, so that none is fetched."""
+    fonts, mono = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=mono)
+
+
+def _part(name: str) -> Any:
+    template, script = views.asset(f"{name}.html"), views.asset(f"{name}.js")
+    return gr.HTML(html_template=template, js_on_load=script, elem_id=name)
+
+
+_QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+_LATEST = {**_QUIET, "trigger_mode": "always_last"}

@@ -1,0 +1,167 @@
+"""The page's web server: the few routes that the page needs, and nothing from or to elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hyperflow.errors import DataError, InvalidParameter, Unavailable
+from hyperflow.specs import ModelRef
+
+LOGGER = logging.getLogger("hyperflow.demo")
+
+MAX_BODY = 4 << 20
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; "
+        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+_FILES = ("/assets/", "/static/", "/gradio_api/heartbeat/")
+_GET = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"}
+_GET |= {"/gradio_api/queue/data", "/gradio_api/startup-events", "/gradio_api/info", "/gradio_api/app_id"}
+_POST = {"/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"}
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def main(
+    url: str,
+    name: str = "fashion-mnist",
+    port: int = 7860,
+    *,
+    host: str = "127.0.0.1",
+    source: str = "",
+    model: Callable[[], ModelRef | None] = lambda: None,
+) -> None:
+    """Serve the page until SIGTERM or Ctrl-C.
+
+    Args:
+        url: Base URL of the predictor.
+        name: The model's name.
+        port: Port of the page; 0 for any free one.
+        host: Address to listen on.
+        source: Where to load the test images from if the volume has none; empty to do without.
+        model: Returns what is known of the model served now; called whenever the page is opened.
+
+    Raises:
+        InvalidParameter: The URL or the name cannot work.
+        Unavailable: The port is taken, or Gradio is not installed.
+    """
+    import uvicorn
+
+    app = application(url, name, source, model)
+    with _listen(host, port) as listener:
+        print(f"The page is at http://{host}:{listener.getsockname()[1]}", flush=True)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, ws="none",
+            limit_concurrency=256, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def application(url: str, name: str, source: str, model: Callable[[], ModelRef | None]) -> App:
+    """Make the page's ASGI application.
+
+    Raises:
+        InvalidParameter: The URL or the name cannot work.
+        Unavailable: Gradio is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        import gradio
+        from fastapi import FastAPI
+    except ModuleNotFoundError as error:
+        raise Unavailable("the demo page cannot be served", str(error), "pip install hyperflow[demo]") from error
+    from hyperflow.demo import views
+    from hyperflow.demo.page import Page, theme
+    from hyperflow.demo.predictor import Predictor
+
+    page = Page(Predictor(url, name), _gallery(source), model)
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gradio.mount_gradio_app(
+        outer, page.blocks(), path="/", footer_links=[], run_history=False, show_error=False, max_file_size=0,
+        ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, theme=theme(),
+        css=views.asset("page.css"),
+    )  # fmt: skip
+    return Shield(outer)
+
+
+class Shield:
+    """Lets through what the page needs and refuses the rest of Gradio's routes: files, uploads, proxies, editors.
+
+    Args:
+        app: The application behind it.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        if not _needed(scope["method"], scope["path"]):
+            return await _refuse(send, 404, b"not found")
+        if scope["method"] == "POST" and not _bounded(scope):
+            return await _refuse(send, 413, b"too large, or of no stated length")
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_headers()]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _needed(method: str, path: str) -> bool:
+    if method in ("GET", "HEAD"):
+        return path in _GET or (path.startswith(_FILES) and ".." not in path)
+    return method == "POST" and path in _POST
+
+
+def _bounded(scope: Message) -> bool:
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    return length.isdigit() and len(length) < 10 and int(length) <= MAX_BODY
+
+
+async def _refuse(send: Send, status: int, reason: bytes) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"connection", b"close"), *_headers()]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": reason})
+
+
+def _headers() -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+def _gallery(source: str) -> Any:
+    from hyperflow.demo.gallery import Gallery, find_dataset
+
+    try:
+        dataset = find_dataset(source)
+        return Gallery(dataset.images("test"), dataset.labels("test"), dataset.classes)
+    except (DataError, Unavailable) as error:
+        LOGGER.warning("there are no test images to pick from: %s", error)
+        return None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise InvalidParameter("port", port, "a whole number from 0 to 65535")
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        remedy = "stop the program that has it, or give another port (0 takes any free one)"
+        raise Unavailable(f"port {port} of {host} cannot be used", error.strerror or str(error), remedy) from error

@@ -1,0 +1,93 @@
+"""The page's parts as HTML; whatever comes from elsewhere is escaped."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jinja2
+
+from hyperflow.demo.gallery import Gallery, Selection
+from hyperflow.demo.pictures import Pixels, to_data_url
+from hyperflow.demo.predictor import Metadata, Probabilities
+from hyperflow.errors import HyperflowError, JobFailed, JobTimeout
+from hyperflow.specs import ModelRef
+
+_ASSETS = Path(__file__).with_name("assets")
+_AGAIN = "Try again in a moment. The operator finds the cause in the log of this page."
+
+
+def asset(name: str) -> str:
+    """Read a file that the page is made of."""
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def card(name: str, metadata: Metadata | None, model: ModelRef | None) -> str:
+    """Show which model is asked: what the predictor says of it, and what the operator does."""
+    versions = metadata.versions if metadata else ()
+    return _render("card.html.j2", title="Try the model", name=name, versions=versions, model=model, up=bool(metadata))
+
+
+def gallery(images: Gallery, selection: Selection, problem: str = "") -> str:
+    """Show test images with their labels; those that the model reads wrongly are marked."""
+    entries = list(_entries(images, selection))
+    counts = {"asked": selection.asked, "right": selection.right}
+    return _render("gallery.html.j2", entries=entries, problem=problem, **counts)
+
+
+def answer(image: Pixels, probabilities: Probabilities, classes: Sequence[str], label: int | None) -> str:
+    """Show what the model got, and the probability of every class."""
+    named = list(classes) if len(classes) == len(probabilities) else [f"class {n}" for n in range(len(probabilities))]
+    shown = [
+        {"name": name, "probability": min(1.0, max(0.0, value)), "percent": f"{value * 100:.1f} %"}
+        for name, value in zip(named, probabilities.tolist(), strict=True)
+    ]
+    known = label if label is not None and label < len(shown) else None
+    read = int(probabilities.argmax())
+    return _render("answer.html.j2", image=to_data_url(image), classes=shown, read=read, label=known)
+
+
+def trouble(error: HyperflowError) -> str:
+    """Say why there is no answer; where the predictor is and how it failed is for the log, not for visitors."""
+    if isinstance(error, JobFailed):
+        return _render("trouble.html.j2", what="The model could not be asked", why=unanswered(error), remedy=_AGAIN)
+    return _render("trouble.html.j2", what=_sentence(error.what), why=_sentence(error.why), remedy=error.remedy)
+
+
+def unanswered(error: JobFailed) -> str:
+    """Say in a sentence how the predictor failed, and nothing of where it is."""
+    if isinstance(error, JobTimeout):
+        return "The predictor took too long to answer."
+    return "The predictor gives no answer, or none that makes sense."
+
+
+def _entries(images: Gallery, selection: Selection) -> Iterator[dict[str, object]]:
+    for place, index in enumerate(selection.indices):
+        image, label = images[index]
+        mark, name = "", images.classes[label]
+        title = name
+        if selection.answers is not None:
+            read = int(selection.answers[place].argmax())
+            mark = "" if read == label else "wrong"
+            title = name if read == label else f"{name}, read as {_class(images.classes, read)}"
+        yield {"index": index, "image": to_data_url(image), "label": name, "mark": mark, "title": title}
+
+
+def _class(classes: Sequence[str], index: int) -> str:
+    return classes[index] if index < len(classes) else f"class {index}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _render(template: str, /, **values: object) -> str:
+    return _templates().get_template(template).render(**values)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ASSETS), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
