@@ -113,8 +113,10 @@ def promoted(live: Manifest) -> Manifest | None:
     canaries = service["spec"].pop("canary", None)
     if canaries:
         stable_predictor = service["spec"]["predictor"]
+        canary = canaries[0]["predictor"]
+        canary["model"].pop("name", None)
         service["spec"]["predictor"] = {
-            **canaries[0]["predictor"],
+            **canary,
             "maxReplicas": stable_predictor.get("maxReplicas", stable_predictor.get("minReplicas", 1)),
         }
         return service
@@ -196,6 +198,7 @@ def _canary(spec: ServeSpec, kserve: KServe, predictor: Manifest, old_predictor:
     if kserve.mode == "Knative":
         return {"predictor": {**predictor, "canaryTrafficPercent": spec.canary_percent}}
     fixed = {key: value for key, value in predictor.items() if key != "maxReplicas"}
+    fixed["model"] = {**predictor["model"], "name": ""}  # the schema of a canary, and it alone, requires one
     name = f"r{hashlib.sha256(spec.run_id.encode()).hexdigest()[:6]}"
     canary = {"predictor": {**fixed, "name": name}, "trafficPercent": spec.canary_percent}
     return {"predictor": old_predictor, "canary": [canary]}

@@ -1,0 +1,197 @@
+"""Specs as Kubernetes objects: whole documents against golden files, and those against the released schemas."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from hyperflow.engines.kubeflow.manifests import KServe, Manifest, experiment, inference_service, tfjob
+from hyperflow.engines.kubeflow.manifests import service as services
+from hyperflow.errors import InvalidParameter
+from hyperflow.specs import Algorithm, EarlyStopping, Objective, Parameter, Trainer
+from hyperflow.volume import MOUNT_PATH
+from tests.kubeflow.specs import BIG, model, serving, training, tuning
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+SCHEMAS = Path(os.environ.get("HYPERFLOW_CRDS", ROOT.parent / "shared" / "crds"))
+
+TRAINER = Trainer(("python", "-m", "hyperflow.fashion.train"), {"model": "cnn"}, "registry.example/trainer:1")
+SPACE = (
+    Parameter("learning-rate", "double", 1e-4, 1e-1, distribution="logUniform"),
+    Parameter("layers", "int", 1, 4),
+    Parameter("batch-size", "discrete", values=(32, 64, 128)),
+    Parameter("optimizer", "categorical", values=("adam", "sgd")),
+)
+
+
+def documents() -> dict[str, Manifest]:
+    tune = tuning(
+        trainer=TRAINER,
+        search_space=SPACE,
+        algorithm=Algorithm("tpe", {"n_EI_candidates": "24"}),
+        objective=Objective(goal=0.93, additional=("loss",)),
+        early_stopping=EarlyStopping(2, 3),
+    )
+    train = training(trainer=TRAINER, parameters={"learning-rate": 0.001, "optimizer": "adam"})
+    live = existing()
+    return {
+        "experiment-job": experiment(tune),
+        "experiment-tfjob": experiment(dataclasses.replace(tune, workers=2, compute=BIG, early_stopping=None)),
+        "tfjob-one": tfjob(train),
+        "tfjob-many": tfjob(
+            dataclasses.replace(train, workers=3, parameter_servers=1, evaluator=True, compute=BIG, retries=3)
+        ),
+        "service-standard": inference_service(serving(), KServe((0, 21), "Standard")),
+        "service-knative": inference_service(serving(min_replicas=0), KServe((0, 21), "Knative")),
+        "service-old": inference_service(serving(runtime="tensorflow"), KServe((0, 15), "Standard")),
+        "service-replaced": inference_service(serving(run_id="run-2", model=model("run-2")), KServe(), live),
+        "service-canary-knative": inference_service(
+            serving(run_id="run-2", model=model("run-2"), canary_percent=10), KServe((0, 16), "Knative"), live
+        ),
+        "service-canary-standard": inference_service(
+            serving(run_id="run-2", model=model("run-2"), canary_percent=10), KServe(), live
+        ),
+    }
+
+
+def existing() -> Manifest:
+    """A service that KServe has made ready."""
+    live = inference_service(serving(), KServe())
+    live["metadata"] |= {"resourceVersion": "7", "generation": 1, "uid": "u", "namespace": "team"}
+    ready = {"type": "Ready", "status": "True"}
+    return {**live, "status": {"observedGeneration": 1, "url": "http://m", "conditions": [ready]}}
+
+
+@cache
+def built() -> dict[str, Manifest]:
+    return documents()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.yaml")))
+def test_document_is_the_golden_one(name: str) -> None:
+    assert built()[name] == yaml.safe_load((GOLDEN / f"{name}.yaml").read_text())
+
+
+def test_each_document_has_its_golden_file() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.yaml")} == built().keys()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "schema"), [("tfjob", "training-tfjob.yaml"), ("service", "kserve-inferenceservices.yaml")]
+)
+def test_golden_files_keep_to_the_released_schemas(prefix: str, schema: str) -> None:
+    if not (SCHEMAS / schema).exists():
+        pytest.skip("the released CRDs are not here (HYPERFLOW_CRDS)")
+    crd: Any = yaml.load((SCHEMAS / schema).read_text(), yaml.CSafeLoader)
+    validator = jsonschema.Draft7Validator(closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
+    found = [path for path in GOLDEN.glob("*.yaml") if path.stem.startswith(prefix)]
+    assert found
+    for path in found:
+        assert list(validator.iter_errors(yaml.safe_load(path.read_text()))) == []
+
+
+def closed(schema: Any, top: bool = True) -> Any:
+    """Refuse unknown fields, which an API server would drop without a word."""
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: closed(value, top and key != "properties") for key, value in schema.items()}
+    if schema.get("x-kubernetes-int-or-string"):
+        return {}
+    if "properties" in schema and isinstance(schema.get("type"), str):
+        free = schema.get("x-kubernetes-preserve-unknown-fields") or not schema["properties"]
+        if not free and schema.get("type") == "object" and "additionalProperties" not in schema:
+            schema["additionalProperties"] = False
+    if "metadata" in schema.get("properties", {}) and "apiVersion" in schema["properties"]:
+        schema["properties"]["metadata"] = {"type": "object"}
+    return schema
+
+
+def test_failed_trials_always_have_a_limit() -> None:
+    assert experiment(tuning(max_failed_trials=0))["spec"]["maxFailedTrialCount"] == 0
+
+
+def test_parameter_of_the_space_wins_over_the_number_of_epochs() -> None:
+    space = (Parameter("epochs", "int", 1, 9), Parameter("x", "double", 0, 1))
+    trial = experiment(tuning(search_space=space))["spec"]["trialTemplate"]["trialSpec"]
+    command = trial["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert "'--epochs=${trialParameters.epochs}'" in command
+    assert len([word for word in command if "--epochs" in word]) == 1
+
+
+def test_path_outside_the_volume_is_refused() -> None:
+    with pytest.raises(InvalidParameter, match="data_path"):
+        tfjob(training(data_path="/elsewhere/data"))
+
+
+def test_path_on_this_process_volume_is_the_one_that_pods_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERFLOW_VOLUME", str(tmp_path))
+    argv = tfjob(training(data_path=f"{tmp_path}/data/d"))["spec"]["tfReplicaSpecs"]["Chief"]
+    assert f"--data-path={MOUNT_PATH}/data/d" in argv["template"]["spec"]["containers"][0]["command"]
+
+
+def test_trainer_without_an_image_is_refused() -> None:
+    with pytest.raises(InvalidParameter, match="trainer_image"):
+        tfjob(training(trainer=Trainer(("train",))))
+
+
+@pytest.mark.parametrize(
+    ("kserve", "value"),
+    [
+        (KServe((0, 15), "Standard"), "RawDeployment"),
+        (KServe((0, 15), "Knative"), "Serverless"),
+        (KServe((0, 16), "Standard"), "Standard"),
+        (KServe((0, 21), "Knative"), "Knative"),
+    ],
+)
+def test_mode_has_the_name_that_the_version_knows(kserve: KServe, value: str) -> None:
+    annotations = inference_service(serving(), kserve)["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/deploymentMode"] == value
+
+
+@pytest.mark.parametrize(
+    ("kserve", "changes", "named"),
+    [
+        (KServe((0, 19), "Standard"), {"canary_percent": 10}, "canary_percent"),
+        (KServe((0, 20), "Standard"), {"canary_percent": 10, "max_replicas": 3}, "max_replicas"),
+        (KServe((0, 20), "Standard"), {"min_replicas": 0}, "min_replicas"),
+    ],
+)
+def test_what_kserve_would_pass_over_is_refused(kserve: KServe, changes: dict[str, int], named: str) -> None:
+    with pytest.raises(InvalidParameter, match=named):
+        inference_service(serving(**changes), kserve, existing())
+
+
+@pytest.mark.parametrize("kserve", [KServe((0, 16), "Knative"), KServe((0, 20), "Standard")])
+def test_promoted_canary_is_all_there_is(kserve: KServe) -> None:
+    canary = inference_service(serving(model=model("run-2"), canary_percent=10), kserve, existing())
+    promoted = services.promoted(canary)
+    assert promoted is not None
+    assert promoted["spec"]["predictor"]["model"]["storageUri"].endswith("/run-2")
+    assert promoted["spec"]["predictor"]["maxReplicas"] == 1
+    assert services.promoted(promoted) is None
+
+
+@pytest.mark.parametrize("percent", [10, 100])
+def test_restored_service_is_the_one_before(percent: int) -> None:
+    live = existing()
+    changed = inference_service(serving(model=model("run-2"), canary_percent=percent), KServe(), live)
+    restored = services.restored(changed)
+    assert restored is not None
+    assert restored["spec"] == live["spec"]
+    assert services.served(restored) == model()
+    assert services.restored(restored) is None
+
+
+def test_canary_over_a_canary_goes_back_to_the_model_that_was_proven() -> None:
+    first = inference_service(serving(model=model("run-2"), canary_percent=10), KServe(), existing())
+    second = inference_service(serving(model=model("run-3"), canary_percent=10), KServe(), first)
+    assert services.previous(second) == model()
+    assert len(second["spec"]["canary"]) == 1
