@@ -16,7 +16,7 @@ run: $(VENV)/.local data ## Tune, train, serve and test on this machine (RUN_ARG
 	$(BIN)/hyperflow run $(RUN_ARGS)
 
 test: $(VENV)/.dev ## Run the tests (TEST_ARGS="-k name")
-	$(BIN)/pytest $(TEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 check: $(VENV)/.dev ## Style, types, layering, and whether build/ is current
 	$(BIN)/ruff check $(SOURCES)
