@@ -74,15 +74,21 @@ class ControlServer:
     Args:
         path: Where the unix socket is made; an older one is replaced.
         handlers: By the request's verb.
+
+    Raises:
+        Unavailable: The socket cannot be made there.
     """
 
     def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
         self._path, self._handlers = path, handlers
         self._socket = socket.socket(socket.AF_UNIX)
-        path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
+            path.unlink(missing_ok=True)
             self._socket.bind(str(path))
+        except OSError as error:
+            remedy = "give a short path in a folder that can be written"
+            raise Unavailable(f"the control socket {path} cannot be made", str(error), remedy) from error
         finally:
             os.umask(before)
         self._socket.listen(8)

@@ -17,6 +17,7 @@ from hyperflow.serving.app import App
 HEADER_BYTES = 32 * 1024
 HEADER_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 65
+BACKLOG = 1024
 LINGER_SECONDS = 5.0
 """How long a quiet connection stays open while draining: as long as common clients keep one for their next request."""
 
@@ -88,7 +89,7 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=int(app.limits.drain_seconds),
-                backlog=1024,
+                backlog=BACKLOG,
             )
         )
         self._app = app

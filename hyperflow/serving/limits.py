@@ -16,7 +16,7 @@ class Limits:
         batch_rows: Instances in one call of the model.
         receive_seconds: Time in which a request must have arrived.
         answer_seconds: Time in which the model must have answered.
-        drain_seconds: Time that requests in flight get when the server is told to stop.
+        drain_seconds: Time that requests in flight get to end, once idle connections have been closed.
     """
 
     body_bytes: int = 2 * 2**20
@@ -25,4 +25,4 @@ class Limits:
     batch_rows: int = 256
     receive_seconds: float = 20.0
     answer_seconds: float = 30.0
-    drain_seconds: float = 25.0
+    drain_seconds: float = 20.0

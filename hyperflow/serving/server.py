@@ -18,7 +18,7 @@ from hyperflow.errors import HyperflowError, Unavailable
 from hyperflow.serving import logs
 from hyperflow.serving.app import App
 from hyperflow.serving.control import ControlServer
-from hyperflow.serving.http_server import HttpServer
+from hyperflow.serving.http_server import BACKLOG, HttpServer
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.rpc import RpcServer
 from hyperflow.serving.saved_model import SavedModel
@@ -88,6 +88,7 @@ class _Predictor:
             self._grpc_port = await self._rpc.start(self._arguments.host, self._arguments.grpc_port)
         self._loop = asyncio.get_running_loop()
         try:
+            _listen(self._listener)
             await self._http.serve([self._listener.dup()])
         finally:
             if self._control:
@@ -108,11 +109,13 @@ class _Predictor:
             volume.write_text(arguments.ready_file, json.dumps(ports))
 
     def _draining(self) -> None:
-        """Close what may still be open of the listening sockets: on an open one, connections would wait for nobody."""
-        self._listener.close()
+        """End gRPC along with REST, and close every copy of the listening sockets."""
+        self._listener.close()  # on an open copy, the kernel would accept connections that nobody serves
         if self._public:
             self._public.close()
             self._public = None
+        if self._rpc:
+            self._rpc_end = asyncio.ensure_future(self._rpc.stop())
 
     def _status(self, descriptors: list[int]) -> tuple[Mapping[str, object], list[int]]:
         answer = {
@@ -158,6 +161,14 @@ def _bind(host: str, port: int) -> socket.socket:
         raise Unavailable(f"port {port} of {host} cannot be used", str(error), "give another --http_port") from error
     listener.setblocking(False)
     return listener
+
+
+def _listen(listener: socket.socket) -> None:
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:  # another has bound the port as well meanwhile, and listens
+        what = f"port {_port(listener)} cannot be used"
+        raise Unavailable(what, str(error), "give another --http_port") from error
 
 
 def _port(listener: socket.socket) -> int:

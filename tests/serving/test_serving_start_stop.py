@@ -83,6 +83,11 @@ def test_a_port_in_use_ends_the_start_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - start < 8  # TensorFlow was not waited for
 
 
+def test_a_control_socket_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        control.ControlServer(tmp_path / ("x" * 120), {})
+
+
 def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     assert run("--model_dir", str(tmp_path), "--enable_grpc", "perhaps").returncode == 2
 
