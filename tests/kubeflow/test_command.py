@@ -18,7 +18,7 @@ from tests.kubeflow.kubelet import expand
 from tests.kubeflow.specs import DATA, training, tuning
 
 ECHO = (sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))")
-NASTY = [
+NASTY = ["a b", "it's", 'say "hi"', "$HOME", "$(HOME)", "$$", "${x}", "a;b", "a&&b", "`id`", "*", "\\n", "~", "#", "a\\"]
     "a b",
     "it's",
     'say "hi"',
