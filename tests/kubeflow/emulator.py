@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -102,8 +103,7 @@ class Emulator:
         self._down_until = 0.0
         self._connections: set[socket.socket] = set()
         self._closed = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"emulator": self}))
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"emulator": self}))
 
     def __enter__(self) -> Emulator:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -159,6 +159,16 @@ class Emulator:
             "x-kubernetes-group-version-kind": [{"kind": "InferenceService"}],
         }
         return {"components": {"schemas": {"io.kserve.InferenceService": schema}}}
+
+
+class Server(ThreadingHTTPServer):
+    """A server whose clients may go without a word."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

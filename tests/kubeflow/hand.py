@@ -26,7 +26,7 @@ def started(work: Callable[[], Result]) -> Iterator[Future[Result]]:
         yield pool.submit(work)
 
 
-def wait_for(holds: Callable[[], Any], seconds: float = 10) -> Any:
+def wait_for(holds: Callable[[], Any], seconds: float = 30) -> Any:
     deadline = time.monotonic() + seconds
     while True:
         found = holds()

@@ -247,7 +247,8 @@ class TestServices:
         self, emulator: Emulator, engine: KubeflowEngine, operators: None, root: Path
     ) -> None:
         self.save(root, "run-1")
-        with started(lambda: engine.serve(serving())) as serve:
+        patient = KubeflowEngine(cluster=engine.cluster, grace=20)
+        with started(lambda: patient.serve(serving())) as serve:
             appeared(emulator, SERVICES, "m")
             emulator.store.set_status(SERVICES, NAMESPACE, "m", modelStatus={"transitionStatus": "BlockedByFailedLoad"})
             assert serve.result(20).model == model()

@@ -148,9 +148,9 @@ class Serving:
                 if change.resource is SERVICE and change.deleted:
                     raise JobFailed(f"InferenceService {name} was deleted while it came up", "", "deploy it again")
                 rollout.see(change.resource is SERVICE, change.object, change.deleted)
-                if rollout.text != said:
+                if rollout.text not in ("", said):
                     said = rollout.text
-                    self._report(Progress("deploy", 0, 1, said))
+                    self._report(Progress("deploy", 0, 1, f"waiting for {said}"))
         endpoint = self._endpoint(rollout.item)
         self._await_answer(endpoint, deadline, timeout)
         self._report(Progress("deploy", 1, 1, f"{name} answers at {endpoint.url}"))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hyperflow import metrics
 from hyperflow.engines.kubeflow import explain
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.jobs import condition, create_or_adopt, deleted_unless_ended, seconds_left
 from hyperflow.engines.kubeflow.manifests import tfjob
-from hyperflow.engines.kubeflow.manifests.common import Manifest
+from hyperflow.engines.kubeflow.manifests.common import Manifest, in_step
 from hyperflow.engines.kubeflow.manifests.tfjob import CONTAINER
 from hyperflow.engines.kubeflow.resources import POD, TFJOB
 from hyperflow.engines.kubeflow.watch import Feed, Line
@@ -90,7 +88,7 @@ class Training:
             text = failed.get("message") or failed.get("reason", "")
             raise self._failure(f"the training {self._spec.name} failed: {text}", explain.conditions(item))
         lines = self._lines()
-        if not (Path(self._spec.model_path) / "saved_model.pb").exists():
+        if not (in_step(self._spec.model_path, "model_path") / "saved_model.pb").exists():
             why = "\n".join([f"there is no SavedModel at {self._spec.model_path}", *_last(lines)])
             remedy = "have the trainer write a SavedModel to --model-path; see whether step and job mount one claim"
             raise JobFailed(f"the training {self._spec.name} ended without a model", why, remedy)

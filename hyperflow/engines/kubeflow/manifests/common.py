@@ -50,6 +50,11 @@ def in_pod(path: str, name: str) -> str:
     raise InvalidParameter(name, path, f"a path on the volume, under {volume.root()}")
 
 
+def in_step(path: str, name: str) -> Path:
+    """Translate a path on the volume, as this process or a pod sees it, to where this process finds it."""
+    return volume.root() / Path(in_pod(path, name)).relative_to(volume.MOUNT_PATH)
+
+
 def environment(**variables: str) -> dict[str, str]:
     """Return the variables that each of our pods gets; the root file system is read-only, so home is /tmp."""
     return {"HOME": "/tmp", volume.ENVIRONMENT: volume.MOUNT_PATH, **variables}
