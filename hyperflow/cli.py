@@ -18,6 +18,7 @@ from rich.table import Table
 
 from hyperflow import __version__, volume
 from hyperflow.errors import HyperflowError, Unavailable
+from hyperflow.parameters import Parameters
 from hyperflow.progress import Progress as Forward
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ console = Console()
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")]
 Pipeline = Annotated[str, typer.Option(help="A pipeline in build/, or the path of a compiled one.")]
 Volume = Annotated[Path | None, typer.Option(help="The volume's folder (or HYPERFLOW_VOLUME).", show_default="volume")]
+Namespace = Annotated[str, typer.Option(help="The namespace; by default the current one.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 _DEFAULT_VOLUME = "volume"
@@ -172,6 +174,49 @@ def runs(folder: Volume = None, debug: Debug = False) -> None:
         console.print(table)
 
 
+@app.command()
+def render(
+    assignments: Set = None,
+    pipeline: Pipeline = "train_and_serve",
+    run_id: Annotated[str, typer.Option(help="The run's id.")] = "example",
+    kserve_version: Annotated[str, typer.Option(help="Version of the cluster's KServe.")] = "0.21",
+    kserve_mode: Annotated[str, typer.Option(help="Standard or Knative.")] = "Standard",
+    debug: Debug = False,
+) -> None:
+    """Print the Experiment, TFJob and InferenceService that a run would create, without a cluster."""
+    with _told(debug):
+        from hyperflow import cluster_commands
+
+        values = _all_values(pipeline, assignments)
+        print(cluster_commands.render(Parameters(**values), run_id, kserve_version, kserve_mode), end="")
+
+
+@app.command()
+def preflight(
+    assignments: Set = None,
+    pipeline: Pipeline = "train_and_serve",
+    namespace: Namespace = "",
+    debug: Debug = False,
+) -> None:
+    """Look at everything that a run needs of a cluster's namespace; exit 1 where something is missing."""
+    with _told(debug):
+        from hyperflow import cluster_commands
+
+        checks = cluster_commands.survey(namespace, Parameters(**_all_values(pipeline, assignments)))
+        if not cluster_commands.show(checks, console):
+            raise typer.Exit(1)
+
+
+@app.command()
+def reap(namespace: Namespace = "", debug: Debug = False) -> None:
+    """Delete the jobs that runs which have ended left in a cluster's namespace."""
+    with _told(debug):
+        from hyperflow import cluster_commands
+
+        for name in cluster_commands.reap_namespace(namespace):
+            console.print(f"deleted {name}", highlight=False)
+
+
 def find_pipeline(name: str) -> Path:
     """Find a compiled pipeline by path, or by name in build/ here or beside the package's source."""
     if name.endswith((".yaml", ".yml")):
@@ -270,6 +315,15 @@ def _smoke_line(smoke: dict[str, Any]) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _all_values(pipeline: str, assignments: list[str] | None) -> dict[str, Any]:
+    """Return the values that a run would get: the compiled pipeline's defaults, and what was set over them."""
+    from hyperflow import runner
+
+    path = find_pipeline(pipeline)
+    defaults = {name: entry.get("defaultValue") for name, entry in runner.declared(path).items()}
+    return {**runner.whole(path, defaults), **runner.read_values(path, assignments or [])}
 
 
 def _read_summary(folder: Path) -> dict[str, Any] | None:

@@ -108,6 +108,13 @@ def declared(pipeline: Path) -> dict[str, dict[str, Any]]:
     return parameters
 
 
+def whole(pipeline: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the whole numbers whole again that KFP writes as floats."""
+    types = declared(pipeline)
+    integers = {name for name in values if types[name]["parameterType"] == "NUMBER_INTEGER"}
+    return {name: int(value) if name in integers else value for name, value in values.items()}
+
+
 def run(request: Request, listener: Listener) -> dict[str, Any]:
     """Run the pipeline to its end and return its summary.
 
