@@ -51,8 +51,9 @@ LOCK = $(BIN)/uv pip compile setup.cfg --quiet --universal --python-version 3.11
 lock: $(VENV)/.dev ## Make the requirement locks anew (UPGRADE=--upgrade)
 	$(LOCK) $(UPGRADE) --all-extras -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt --extra local --extra serving --extra kubeflow -o requirements/local.txt
-	$(LOCK) -c requirements/dev.txt --extra kubeflow -o requirements/steps.txt
-	$(LOCK) -c requirements/dev.txt --extra serving -o requirements/model.txt
+	$(LOCK) -c requirements/dev.txt --extra kubeflow --excludes requirements/steps-excludes.txt -o requirements/steps.txt
+	$(LOCK) -c requirements/dev.txt --extra serving --excludes requirements/model-excludes.txt -o requirements/model.txt
+	$(subst setup.cfg,requirements/build.in,$(LOCK)) -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## Remove what can be made again, but no run and no model
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
