@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
-import signal
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,23 @@ def copy(folder: Path) -> Path:
     for path in SMALL.glob("*.gz"):
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
+
+
+@contextmanager
+def file_system(folder: Path, options: str) -> Iterator[None]:
+    """Mount a file system with options, or, for one that is not root, take the right to write away."""
+    folder.mkdir()
+    if os.getuid() != 0:
+        folder.chmod(0o500)
+        yield
+        return
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def assert_refused(laptop: Laptop, code: int, output: str, *words: str) -> None:
@@ -65,11 +84,10 @@ class TestData:
 
 
 class TestMachine:
-    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
     def test_unwritable_folder(self, laptop: Laptop) -> None:
-        laptop.volume.mkdir(mode=0o500)
-        code, output = laptop.call("run")
-        assert_refused(laptop, code, output, "cannot be written")
+        with file_system(laptop.volume, "ro"):
+            code, output = laptop.call("run")
+            assert_refused(laptop, code, output, "cannot be written")
 
     def test_file_where_the_folder_should_be(self, laptop: Laptop) -> None:
         laptop.volume.write_text("")
@@ -92,6 +110,12 @@ class TestMachine:
         assert code == 1
         assert "is being run by another process" in output
         laptop.kill(first)
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
+    def test_full_disk(self, laptop: Laptop) -> None:
+        with file_system(laptop.volume, "size=600k"):
+            code, output = laptop.call("run")
+            assert_refused(laptop, code, output, "full")
 
 
 class TestParameters:
@@ -133,56 +157,6 @@ class TestTrainers:
         code, output = laptop.call("run", "--debug", values=["epochs=0"])
         assert code != 0
         assert "Traceback" in output
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists() or os.getuid() != 0, reason="needs root to mount a small disk")
-def test_full_disk(laptop: Laptop) -> None:
-    import subprocess
-
-    laptop.volume.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", laptop.volume], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("no file system can be mounted here")
-    try:
-        code, output = laptop.call("run")
-        assert_refused(laptop, code, output, "full")
-    finally:
-        subprocess.run(["umount", laptop.volume], check=True)
-
-
-class TestKill:
-    """Killed at any point, the same command with the same run id goes on from there."""
-
-    @pytest.mark.parametrize("sign", ["tune/trial-001.log", "train/checkpoint", "steps/decide.json"])
-    def test_killed_run_goes_on(self, laptop: Laptop, sign: str) -> None:
-        folder = laptop.volume / "runs" / "killed"
-        first = laptop.start("run", "--run-id", "killed", values=["max_trials=3", "parallel_trials=1", "epochs=4"])
-        wait_for((folder / sign).exists)
-        laptop.kill(first)
-        laptop.assert_nothing_runs()
-        laptop.assert_nothing_is_half_written()
-        model = laptop.volume / "models" / "fashion-mnist" / "killed" / "1" / "saved_model.pb"
-        trained = model.stat().st_mtime_ns if model.exists() else None
-        code, output = laptop.call(
-            "run", "--run-id", "killed", values=["max_trials=3", "parallel_trials=1", "epochs=4"]
-        )
-        assert code == 0, output
-        assert laptop.summary("killed")["decision"]["deploy"] is True
-        if trained:
-            assert model.stat().st_mtime_ns == trained
-        laptop.assert_nothing_runs()
-        laptop.assert_nothing_is_half_written()
-
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_stopped_run_leaves_nothing(self, laptop: Laptop, number: signal.Signals) -> None:
-        first = laptop.start("run", "--run-id", "stopped", values=["epochs=500"])
-        wait_for((laptop.volume / "runs" / "stopped" / "train" / "checkpoint").exists)
-        first.send_signal(number)
-        output, _ = first.communicate(timeout=40)
-        assert first.returncode == 130, output
-        assert "the run was stopped" in output
-        assert "Traceback" not in output
-        laptop.assert_nothing_runs()
 
 
 def test_data_on_the_volume_is_whole(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
