@@ -97,7 +97,7 @@ class Emulator:
         self.denied: set[tuple[str, str]] = set()
         self.logs: dict[tuple[str, str], Log] = {}
         self.token = ""
-        self.kserve_fields = ("canary", "storageUris")
+        self.kserve_fields: tuple[str, ...] = ("canary", "storageUris")
         self.bookmark_seconds = 60.0
         self.streams = 0
         self._down_until = 0.0

@@ -149,7 +149,9 @@ class TrainingOperator:
         namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
         add_condition(self._emulator, TFJOBS, job, end)
         of_job = {"training.kubeflow.org/job-name": name}.items()
-        pods, _ = self._emulator.store.select(PODS, namespace, lambda pod: of_job <= pod["metadata"]["labels"].items())
+        pods, _ = self._emulator.store.select(
+            PODS, namespace, lambda pod: of_job <= pod["metadata"].get("labels", {}).items()
+        )
         for pod in pods:
             if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
                 self._emulator.store.delete(PODS, namespace, pod["metadata"]["name"])

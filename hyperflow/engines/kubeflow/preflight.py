@@ -53,6 +53,9 @@ VERBS: dict[Resource, tuple[str, ...]] = {
 }
 """What the engine does to objects of the namespace: no more, no less. Logs are pods/log, get."""
 
+_PATIENCE = 15.0
+"""Seconds for an API server to answer somebody who only wants to know whether it does."""
+
 _CONTROLLERS = (
     ("Katib", "kubeflow", "katib-controller", (EXPERIMENT, SUGGESTION, TRIAL), "install Katib 0.16 or newer"),
     (
@@ -115,6 +118,7 @@ def for_serving(cluster: Cluster, spec: ServeSpec) -> Iterator[Check]:
 
 def survey(cluster: Cluster, tune: TuneSpec, serve: ServeSpec) -> list[Check]:
     """Check everything that a whole run needs; the checks after an unreachable API server are left out."""
+    cluster = Cluster(cluster.namespace, min(cluster.patience, _PATIENCE))
     try:
         checks = [_server(cluster)]
     except Unavailable as error:
