@@ -450,6 +450,11 @@ class TestReap:
         assert engine.reap() == []
 
 
+def test_cluster_without_katib_is_reaped_too(emulator: Emulator, engine: KubeflowEngine) -> None:
+    del emulator.kinds["kubeflow.org/v1beta1"]
+    assert engine.reap() == []
+
+
 def test_kubeconfig_names_the_namespace(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(emulator, tmp_path)))
     assert KubeflowEngine().cluster.namespace == NAMESPACE

@@ -1,4 +1,4 @@
-"""The manifests: each overlay builds, all objects are in one namespace, and roles have the rights used and no others."""
+"""The manifests: each overlay builds, all is in one namespace, and roles have the rights used and no others."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ def live_through_everything(
     ):
         with pytest.raises(JobFailed):
             verb()
+    engine.train(training())
     engine.train(training())
     for run_id in ("run-1", "run-2"):
         folder = root / "models" / "m" / run_id / "1"

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from hyperflow.engines.kubeflow.cluster import Cluster
+from http import HTTPStatus
+
+from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
 from hyperflow.engines.kubeflow.jobs import condition
 from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, Manifest
-from hyperflow.engines.kubeflow.resources import EXPERIMENT, TFJOB, WORKFLOW
+from hyperflow.engines.kubeflow.resources import EXPERIMENT, TFJOB, WORKFLOW, Resource
 
 _ENDED = ("Succeeded", "Failed", "Error")
 
 
 def reap(cluster: Cluster) -> list[str]:
     """Delete our Experiments and TFJobs that still run although their Workflow has ended or is gone."""
-    selector = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
     deleted = []
     for resource in (EXPERIMENT, TFJOB):
-        for item in cluster.list(resource, labelSelector=selector)["items"]:
+        for item in _ours(cluster, resource):
             name = item["metadata"]["name"]
             if _is_orphan(cluster, item) and cluster.delete(resource, name, item["metadata"]["uid"]):
                 deleted.append(f"{resource.kind} {name}")
     return deleted
+
+
+def _ours(cluster: Cluster, resource: Resource) -> list[Manifest]:
+    selector = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+    try:
+        items: list[Manifest] = cluster.list(resource, labelSelector=selector)["items"]
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return []  # who only trains needs no Katib
+    return items
 
 
 def _is_orphan(cluster: Cluster, item: Manifest) -> bool:
