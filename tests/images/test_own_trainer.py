@@ -1,0 +1,64 @@
+"""The example trainer, taken through the whole pipeline by parameters alone, on a data set that is not Fashion-MNIST."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hyperflow.idx import write_idx
+from tests.run.laptop import ROOT, Laptop, laptop
+
+__all__ = ["laptop"]
+
+TRAINER = ROOT / "examples" / "own-trainer" / "train.py"
+CLASSES = ("across", "down", "diagonal")
+
+
+def stripes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw noisy stripes, which lie across, down or along the diagonal."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, len(CLASSES), count)
+    row, column = np.mgrid[:28, :28]
+    along = np.stack([row, column, row + column])[labels] + random.integers(0, 6, (count, 1, 1))
+    return (np.sin(along) * 90 + 128 + random.normal(0, 25, along.shape)).clip(0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture
+def data_source(tmp_path: Path) -> Path:
+    folder = tmp_path / "stripes"
+    folder.mkdir()
+    for prefix, count, seed in (("train", 600, 1), ("t10k", 150, 2)):
+        images, labels = stripes(count, seed)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", labels.astype(np.uint8))
+    return folder
+
+
+def test_parameters_alone_take_it_from_data_to_a_tested_service(laptop: Laptop, data_source: Path) -> None:
+    space = {
+        "learning_rate": {"type": "double", "min": 0.001, "max": 0.01},
+        "units": {"type": "int", "min": 16, "max": 32},
+    }
+    values = (
+        f"data_source={data_source}", "dataset=stripes", "model_name=stripes", f"search_space={json.dumps(space)}",
+        f"trainer_command={json.dumps(['python', str(TRAINER)])}", "trainer_arguments={}", "trial_arguments={}",
+        "trial_epochs=3", "epochs=8", "accuracy_floor=0.9", "smoke_accuracy_floor=0.9",
+    )  # fmt: skip
+    code, output = laptop.call("run", "--run-id", "own", "--keep-serving", values=values)
+    assert code == 0, output
+    summary = laptop.summary("own")
+    assert summary["decision"]["deploy"], summary
+    assert set(summary["best_parameters"]) == {"learning_rate", "units"}
+    assert isinstance(summary["best_parameters"]["units"], int)
+    assert summary["test_accuracy"] >= 0.9
+    images, labels = stripes(20, seed=3)
+    body = json.dumps({"instances": [{"flatten_input": image.ravel().tolist()} for image in images]}).encode()
+    with urllib.request.urlopen(summary["endpoint"], body, timeout=10) as response:
+        answers = np.array(json.load(response)["predictions"])
+    assert answers.shape == (20, len(CLASSES))
+    assert (answers.argmax(axis=1) == labels).mean() >= 0.9
+    assert laptop.call("stop")[0] == 0
