@@ -180,6 +180,18 @@ class TestFalseSuccess:
             with pytest.raises(JobFailed, match="was deleted"):
                 train.result(10)
 
+    def test_pod_that_cannot_start_is_told_while_waiting(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        said: list[str] = []
+        engine.report = lambda progress: said.append(progress.text)
+        waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+        with started(lambda: engine.train(training())) as train:
+            appeared(emulator, TFJOBS, TRAIN)
+            statuses = [{"name": "tensorflow", "state": {"waiting": waiting}}]
+            add_pod(emulator, f"{TRAIN}-chief-0", CHIEF, phase="Pending", containerStatuses=statuses)
+            wait_for(lambda: any("ImagePullBackOff no such image" in text for text in said))
+            end(emulator, TFJOBS, TRAIN, "Failed")
+            assert "may pull it" in str(train.exception(10))
+
     def test_time_limit_names_what_was_waited_for_and_deletes_the_job(
         self, emulator: Emulator, engine: KubeflowEngine
     ) -> None:

@@ -26,6 +26,7 @@ class Training:
         self._pods: dict[str, Manifest] = {}
         self._followed: dict[str, list[str]] = {}
         self._faults: dict[str, list[str]] = {}
+        self._said: set[str] = set()
 
     def run(self) -> TrainResult:
         """Create or adopt the TFJob and return what it trained."""
@@ -69,9 +70,18 @@ class Training:
         if _is_chief(pod) and phase in _STARTED and uid not in self._followed:
             self._followed[uid] = []
             feed.follow_log(pod, CONTAINER)
+        if phase == "Pending":
+            self._say_waiting(pod)
         if phase == "Failed" and uid not in self._faults:
             self._faults[uid] = [*explain.pod_states([pod]), *explain.log_tail(self._cluster, [pod])]
             self._check_restarts()
+
+    def _say_waiting(self, pod: Manifest) -> None:
+        """Report why a pod does not start, once a reason: an image or a node may be long in coming."""
+        for text in explain.pod_states([pod]):
+            if text not in self._said:
+                self._said.add(text)
+                self._report(Progress("train", 0, self._spec.epochs, text))
 
     def _check_restarts(self) -> None:
         """End a job that restarts for ever: the operator does not count the pods that it replaces."""
