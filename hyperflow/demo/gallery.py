@@ -13,7 +13,7 @@ from hyperflow.demo.pictures import Pixels
 from hyperflow.demo.predictor import Predictor, Probabilities
 from hyperflow.errors import InvalidParameter
 
-SHOWN = 24
+SHOWN = 20
 ASKED_FOR_MISREAD = 256
 """How many images are asked about in one request to find misread ones; predictors take no more."""
 

@@ -60,7 +60,7 @@ class Page:
         return blocks.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
 
     def _image_tab(self) -> Any:
-        images = gr.HTML(elem_id="images", js_on_load=views.asset("gallery.js"))
+        images = gr.HTML(js_on_load=views.asset("gallery.js"), apply_default_css=False, elem_id="images")
         if self.gallery:
             with gr.Row():
                 gr.Button("Other images", size="sm").click(self.some_images, None, images, **_QUIET)
@@ -121,7 +121,7 @@ def theme() -> Any:
 
 def _part(name: str) -> Any:
     template, script = views.asset(f"{name}.html"), views.asset(f"{name}.js")
-    return gr.HTML(html_template=template, js_on_load=script, elem_id=name)
+    return gr.HTML(html_template=template, js_on_load=script, apply_default_css=False, elem_id=name)
 
 
 _QUIET = {"api_visibility": "private", "show_progress": "hidden"}

@@ -25,9 +25,8 @@ HEADERS = {
 }
 
 _FILES = ("/assets/", "/static/", "/gradio_api/heartbeat/")
-_GET = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"}
-_GET |= {"/gradio_api/queue/data", "/gradio_api/startup-events", "/gradio_api/info", "/gradio_api/app_id"}
-_POST = {"/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"}
+_GET = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/gradio_api/queue/data"}
+_POST = {"/gradio_api/queue/join"}
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

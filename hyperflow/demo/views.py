@@ -65,13 +65,12 @@ def unanswered(error: JobFailed) -> str:
 def _entries(images: Gallery, selection: Selection) -> Iterator[dict[str, object]]:
     for place, index in enumerate(selection.indices):
         image, label = images[index]
-        mark, name = "", images.classes[label]
-        title = name
+        name, misread_as = images.classes[label], ""
         if selection.answers is not None:
             read = int(selection.answers[place].argmax())
-            mark = "" if read == label else "wrong"
-            title = name if read == label else f"{name}, read as {_class(images.classes, read)}"
-        yield {"index": index, "image": to_data_url(image), "label": name, "mark": mark, "title": title}
+            misread_as = "" if read == label else _class(images.classes, read)
+        title = f"{name}, read as {misread_as}" if misread_as else name
+        yield {"index": index, "image": to_data_url(image), "label": name, "misread_as": misread_as, "title": title}
 
 
 def _class(classes: Sequence[str], index: int) -> str:
