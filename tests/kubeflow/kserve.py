@@ -1,4 +1,7 @@
-"""KServe in an emulated cluster, in Standard mode: a server process a generation, and one address that follows them."""
+"""KServe in an emulated cluster: a server process a generation, and one address that follows them.
+
+A canary gets none of the requests until it is promoted.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ class KServe:
         self._doors: dict[str, Door] = {}
         self._generations: dict[str, int] = {}
         self._servers: list[subprocess.Popen[str]] = []
+        self._ports: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
     def handle(self, event: Event) -> None:
@@ -61,11 +65,23 @@ class KServe:
             return
         with self._lock:
             door = self._doors.setdefault(name, Door())
-        door.port = port
+        if "canaryTrafficPercent" not in item["spec"]["predictor"] or not door.port:
+            door.port = port
         self._deployment(item, updated=1)
         ready = [condition(kind, "") for kind in ("PredictorReady", "IngressReady", "Ready")]
         loaded = {"transitionStatus": "UpToDate", "states": {"activeModelState": "Loaded", "targetModelState": ""}}
-        self._status(item, conditions=ready, url=door.url, address={"url": door.url}, modelStatus=loaded)
+        revision = f"{name}-{port}"
+        revisions = {"latestCreatedRevision": revision, "latestReadyRevision": revision} if is_knative(item) else {}
+        canaries = [{"name": canary["predictor"]["name"], "ready": True} for canary in item["spec"].get("canary", [])]
+        self._status(
+            item,
+            conditions=ready,
+            url=door.url,
+            address={"url": door.url},
+            modelStatus=loaded,
+            components={"predictor": revisions},
+            canaryStatuses=canaries,
+        )
 
     def _status(self, item: Object, **fields: object) -> None:
         metadata = item["metadata"]
@@ -90,8 +106,11 @@ class KServe:
         store.set_status(DEPLOYMENTS, namespace, f"{name}-predictor", observedGeneration=observed, **counts)
 
     def _start(self, item: Object) -> tuple[int, str]:
+        """Start a server, or find the one that serves the same already, as only a changed pod makes a revision."""
         uri = item["spec"]["predictor"]["model"]["storageUri"]
         folder = self._volume / uri.removeprefix("pvc://").partition("/")[2]
+        if (item["metadata"]["name"], uri) in self._ports:
+            return self._ports[item["metadata"]["name"], uri], ""
         server = subprocess.Popen(
             [sys.executable, str(PREDICTOR), item["metadata"]["name"], str(folder)],
             stdout=subprocess.PIPE,
@@ -102,7 +121,14 @@ class KServe:
         self._servers.append(server)
         assert server.stdout is not None
         line = server.stdout.readline().strip()
-        return (int(line), "") if line.isdigit() else (0, line)
+        if not line.isdigit():
+            return 0, line
+        self._ports[item["metadata"]["name"], uri] = int(line)
+        return int(line), ""
+
+
+def is_knative(item: Object) -> bool:
+    return bool(item["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] in ("Knative", "Serverless"))
 
 
 class Door:

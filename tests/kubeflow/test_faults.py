@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,6 +246,18 @@ class TestServices:
             with pytest.raises(JobTimeout, match="revision m-2"):
                 serve.result(10)
 
+    def test_revision_of_the_model_before_does_not_count(
+        self, emulator: Emulator, engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HYPERFLOW_DEPLOYMENT_MODE", "Knative")
+        revisions = {"latestCreatedRevision": "m-1", "latestReadyRevision": "m-1"}
+        self.serve_first(emulator, engine, components={"predictor": revisions})
+        with started(lambda: engine.serve(serving(model=model("run-2"), timeout=2))) as serve:
+            wait_for(lambda: emulator.store.get(SERVICES, NAMESPACE, "m")["metadata"]["generation"] == 2)
+            self.make(emulator, 2)
+            with pytest.raises(JobTimeout, match="a revision after m-1"):
+                serve.result(10)
+
     def test_model_that_does_not_load_fails_with_its_reason(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         failure = {"reason": "ModelLoadFailed", "message": "no SavedModel in /mnt/models", "exitCode": 1}
         status = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": failure}
@@ -282,11 +295,11 @@ class TestServices:
         emulator.faults.append(Fault(409, lambda request: request.verb == "update", reason="Conflict"))
         assert engine.serve(serving(model=model("run-2"))).model == model("run-2")
 
-    def serve_first(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+    def serve_first(self, emulator: Emulator, engine: KubeflowEngine, **status: Any) -> None:
         """Have the service in the state in which KServe leaves one that is ready."""
         with started(lambda: engine.serve(serving(timeout=1))) as serve:
             appeared(emulator, SERVICES, "m")
-            self.make(emulator, 1)
+            self.make(emulator, 1, **status)
             assert isinstance(serve.exception(10), JobTimeout)  # nothing answers at its URL
         assert engine.serving("m") is not None
 

@@ -26,7 +26,7 @@ from hyperflow.errors import HyperflowError, Unavailable
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 30.0
-_LONGEST_PAUSE = 20.0
+_LONGEST_PAUSE = 10.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 Response = urllib3.BaseHTTPResponse

@@ -43,13 +43,12 @@ class Serving:
         """Create the service or replace what it serves; on failure leave it as it was."""
         live = self._ours(spec.name)
         if live is not None and _is_this(live, spec):
-            before = None
-            item = live
+            before, item, stale = None, live, ""
         else:
-            before = live
-            item = self._apply(spec, live)
+            before, item = live, self._apply(spec, live)
+            stale = _stale_revision(live, item)
         try:
-            return self._wait(item, spec.timeout)
+            return self._wait(item, spec.timeout, stale)
         except (JobFailed, Cancelled, KeyboardInterrupt):
             self._undo(item, before)
             raise
@@ -93,7 +92,7 @@ class Serving:
             if wanted is None:
                 return None
             try:
-                return self._wait(self._cluster.replace(SERVICE, wanted), _BACK_SECONDS)
+                return self._wait(self._cluster.replace(SERVICE, wanted), _BACK_SECONDS, _stale_revision(live, wanted))
             except ApiError as error:
                 if error.status != HTTPStatus.CONFLICT:
                     raise
@@ -127,11 +126,11 @@ class Serving:
             )
         return live
 
-    def _wait(self, item: Manifest, timeout: int) -> Endpoint:
+    def _wait(self, item: Manifest, timeout: int, stale: str) -> Endpoint:
         """Wait for KServe's word on this generation, for the rollout behind it, and for the model's own answer."""
         deadline = time.monotonic() + timeout
         name = item["metadata"]["name"]
-        rollout = Rollout(item)
+        rollout = Rollout(item, stale)
         with Feed(self._cluster) as feed:
             feed.watch(SERVICE, fieldSelector=f"metadata.name={name}")
             if not rollout.knative:
@@ -219,10 +218,16 @@ class Serving:
 
 
 class Rollout:
-    """How far KServe is with one generation of a service."""
+    """How far KServe is with one generation of a service.
 
-    def __init__(self, item: Manifest) -> None:
-        self.item = item
+    Args:
+        item: The service, as it was written.
+        stale: Knative's last revision from before, where this generation needs another; KServe may have taken the
+            generation up before Knative has made its revision.
+    """
+
+    def __init__(self, item: Manifest, stale: str) -> None:
+        self.item, self._stale = item, stale
         self._generation = item["metadata"].get("generation", 1)
         self._deployments: dict[str, Manifest] = {}
 
@@ -256,6 +261,8 @@ class Rollout:
         """What is still being waited for, or nothing."""
         if not self._observed:
             return f"KServe to take up generation {self._generation}"
+        if self.knative and self._revisions[0] in ("", self._stale):
+            return f"a revision after {self._stale}" if self._stale else "the first revision"
         if self.knative and self._revisions[0] != self._revisions[1]:
             return f"revision {self._revisions[0]}"
         late = [name for name, item in self._deployments.items() if not _rolled_out(item)]
@@ -293,7 +300,7 @@ class Rollout:
     def _revisions(self) -> tuple[str, str]:
         predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
         created = predictor.get("latestCreatedRevision", "")
-        return created or "(none yet)", predictor.get("latestReadyRevision", "")
+        return created, predictor.get("latestReadyRevision", "")
 
 
 def _is_this(live: Manifest, spec: ServeSpec) -> bool:
@@ -301,6 +308,14 @@ def _is_this(live: Manifest, spec: ServeSpec) -> bool:
     metadata = live["metadata"]
     run = metadata.get("labels", {}).get(RUN_LABEL)
     return (run, metadata.get("annotations", {}).get(SPEC_ANNOTATION)) == (spec.run_id, fingerprint(spec))
+
+
+def _stale_revision(before: Manifest | None, item: Manifest) -> str:
+    """Name the revision that cannot be the new model's; a change of traffic alone makes no new one."""
+    if before is None or before["spec"]["predictor"]["model"] == item["spec"]["predictor"]["model"]:
+        return ""
+    predictor = before.get("status", {}).get("components", {}).get("predictor", {})
+    return str(predictor.get("latestCreatedRevision", ""))
 
 
 def _rolled_out(deployment: Manifest) -> bool:
