@@ -7,7 +7,7 @@ TEST_ARGS ?=
 SOURCES = hyperflow components pipelines compile.py tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check data compile lock clean
+.PHONY: help install run test check data compile bench bench-serving lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -24,6 +24,12 @@ check: $(VENV)/.dev ## Style, types, layering, and whether build/ is current
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python compile.py --check
+
+bench: $(VENV)/.local data ## Time whole runs on the real data
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/whole_run.py 3
+
+bench-serving: $(VENV)/.dev ## Compare the predictor with KServe's own server, with wrk
+	PYTHON=$(abspath $(BIN))/python benchmarks/serving/run.sh
 
 compile: $(VENV)/.local ## Write build/*.yaml
 	$(BIN)/python compile.py
