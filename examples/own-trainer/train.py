@@ -20,40 +20,40 @@ def read(path):
 
 
 def report(epoch, logs):  # never NaN, which Katib cannot compare
-    finite = math.isfinite(logs["loss"])
-    loss, accuracy = (logs["loss"], logs["val_accuracy"]) if finite else (1e9, 0.0)
+    loss, accuracy = (logs["loss"], logs["val_accuracy"]) if math.isfinite(logs["loss"]) else (1e9, 0.0)
     print(f"epoch={epoch + 1} loss={loss:.6f} validation-accuracy={accuracy:.6f}", flush=True)
 
 
-def save(network, path):
+def save(model, path):
     @tf.function(input_signature=[tf.TensorSpec([None, 784], tf.float32, name="flatten_input")])
     def serve(flatten_input):
-        return {"probabilities": network(tf.reshape(flatten_input, [-1, 28, 28]))}
+        return {"probabilities": model(tf.reshape(flatten_input, [-1, 28, 28]))}
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # renamed once it is whole
-    tf.saved_model.save(network, str(partial), signatures={"serving_default": serve})
+    tf.saved_model.save(model, str(partial), signatures={"serving_default": serve})
     partial.rename(path)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-path", type=Path, required=True)
-    parser.add_argument("--model-path", type=Path, help="where to save; a trial gets none")
+    parser.add_argument("--model-path", type=Path)  # a trial, which saves nothing, gets none
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--learning_rate", type=float, default=0.001)
     parser.add_argument("--units", type=int, default=64)
     options = parser.parse_args()
     images, labels, tests, answers = (read(options.data_path / f"{name}-ubyte.gz") for name in FILES)
     layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(options.units, "relu")]
-    network = keras.Sequential([keras.Input((28, 28)), *layers, keras.layers.Dense(int(labels.max()) + 1, "softmax")])
-    network.compile(keras.optimizers.Adam(options.learning_rate), "sparse_categorical_crossentropy", ["accuracy"])
+    model = keras.Sequential([keras.Input((28, 28)), *layers, keras.layers.Dense(int(labels.max()) + 1, "softmax")])
+    model.compile(keras.optimizers.Adam(options.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=report)]
-    if checkpoints := os.environ.get("HYPERFLOW_CHECKPOINT_DIR"):  # where a restarted training goes on from
-        callbacks.append(keras.callbacks.BackupAndRestore(checkpoints))
-    network.fit(images, labels, 64, options.epochs, verbose=0, validation_split=0.1, callbacks=callbacks)
+    if backup := os.environ.get("HYPERFLOW_CHECKPOINT_DIR"):  # where a restarted training goes on from
+        callbacks.append(keras.callbacks.BackupAndRestore(backup))
+    model.fit(images, labels, 64, options.epochs, verbose=0, validation_split=0.1, callbacks=callbacks)
     if options.model_path:
-        options.model_path.exists() or save(network, options.model_path)
-        print(f"test-accuracy={network.evaluate(tests, answers, verbose=0)[1]:.6f}", flush=True)
+        if not options.model_path.exists():
+            save(model, options.model_path)
+        print(f"test-accuracy={model.evaluate(tests, answers, verbose=0)[1]:.6f}", flush=True)
 
 
 if __name__ == "__main__":
