@@ -7,7 +7,7 @@ TEST_ARGS ?=
 SOURCES = hyperflow components pipelines compile.py tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check data compile bench bench-serving lock clean
+.PHONY: help install run test check data compile bench bench-serving lock images push image-test clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -60,6 +60,15 @@ lock: $(VENV)/.dev ## Make the requirement locks anew (UPGRADE=--upgrade)
 	$(LOCK) -c requirements/dev.txt --extra kubeflow --excludes requirements/steps-excludes.txt -o requirements/steps.txt
 	$(LOCK) -c requirements/dev.txt --extra serving --excludes requirements/model-excludes.txt -o requirements/model.txt
 	$(subst setup.cfg,requirements/build.in,$(LOCK)) -c requirements/dev.txt -o requirements/build.txt
+
+images: ## Build the images (REGISTRY, TAG, BASE_IMAGE, PLATFORMS, CONTAINER_TOOL: docs/images.md)
+	images/images build
+
+push: ## Push the images and print their digests (registry login: the builder's own)
+	images/images push
+
+image-test: $(VENV)/.dev ## Build the images and test them in containers (CONTAINER_TOOL)
+	$(BIN)/pytest -m images tests/images $(TEST_ARGS)
 
 clean: ## Remove what can be made again, but no run and no model
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
