@@ -61,6 +61,16 @@ class ControlPlane:
         """Address of the API server."""
         return f"https://127.0.0.1:{self._port}"
 
+    @property
+    def port(self) -> int:
+        """Port of the API server."""
+        return self._port
+
+    @property
+    def etcd_url(self) -> str:
+        """Address at which etcd answers clients."""
+        return f"http://127.0.0.1:{self._etcd_port}"
+
     def has(self, *names: str) -> bool:
         """Return whether the binaries called `names` are there."""
         return all(find(name, self._cache) for name in names)
@@ -182,6 +192,8 @@ class ControlPlane:
             "bind-address": "127.0.0.1",
             "secure-port": self._manager_port,
             "flex-volume-plugin-dir": self.folder / "flex-volume",
+            # The one node is a stand-in without a heartbeat, which would count as lost after a minute.
+            "controllers": "*,-node-lifecycle-controller,-taint-eviction-controller",
         }
         self._start("kube-controller-manager", flags, f"https://127.0.0.1:{self._manager_port}/healthz")
 

@@ -1,0 +1,204 @@
+"""A real cluster on this machine: its API server and operators once a session, and a namespace for each test."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import yaml
+
+from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.engines.kubeflow.cluster import Cluster
+from tests.cluster.api import Api
+from tests.cluster.check import wait_for
+from tests.cluster.controlplane import CONFIG, ControlPlane, control_plane
+from tests.cluster.crds import load_yaml
+from tests.cluster.kubelet import Kubelet
+from tests.cluster.operators import KatibOnApi
+from tests.cluster.proxy import Proxy
+from tests.kubeflow.store import Object, Refusal
+
+MANIFESTS = Path(__file__).parents[2] / "manifests" / "base"
+ACCOUNT = "default-editor"
+"""The service account that KFP runs steps as; manifests/base/rbac.yaml gives it its rights."""
+
+_GRACE = 1.0
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What runs once for all tests of a session."""
+
+    cluster: ControlPlane
+    api: Api
+    kubelet: Kubelet
+
+
+@cache
+def machinery() -> Machinery:
+    """Start everything, at the first call, until this process ends."""
+    stack = contextlib.ExitStack()
+    cluster = stack.enter_context(control_plane())
+    atexit.register(stack.close)  # after the temporary folder's own, so that it runs before
+    cluster.install_crds()
+    cluster.create(load_yaml(CONFIG / "workflow.yaml"))
+    # The garbage collector looks for new kinds every half minute; one that starts now has them at once.
+    manager = cluster.servers["kube-controller-manager"]
+    manager.stop()
+    manager.start()
+    cluster.start_training_operator()
+    cluster.start_kserve()
+    api = Api(cluster.client())
+    kubelet = Kubelet(api, cluster.folder / "logs", cluster.certificates)
+    kubelet.start()
+    stack.callback(kubelet.stop)
+    return Machinery(cluster, api, kubelet)
+
+
+@dataclass
+class World:
+    """One namespace, the engine that works in it, and the proxy between the engine and the API server."""
+
+    namespace: str
+    volume: Path
+    proxy: Proxy
+    engine: KubeflowEngine
+    kubeconfig: Path
+    token_file: Path
+    parts: Machinery = field(default_factory=machinery)
+
+    @property
+    def api(self) -> Api:
+        """The API server, with all rights and without the proxy."""
+        return self.parts.api
+
+    def path(self, plural: str, name: str = "") -> str:
+        """Return the URL path of some objects of the namespace."""
+        return collection(self.namespace, plural, name)
+
+    def items(self, plural: str) -> list[Object]:
+        """Return all objects of a kind in the namespace."""
+        found: list[Object] = self.api.get(self.path(plural))["items"]
+        return found
+
+
+_APIS = {
+    "experiments": "/apis/kubeflow.org/v1beta1",
+    "trials": "/apis/kubeflow.org/v1beta1",
+    "tfjobs": "/apis/kubeflow.org/v1",
+    "inferenceservices": "/apis/serving.kserve.io/v1beta1",
+    "servingruntimes": "/apis/serving.kserve.io/v1alpha1",
+    "deployments": "/apis/apps/v1",
+    "jobs": "/apis/batch/v1",
+    "workflows": "/apis/argoproj.io/v1alpha1",
+    "roles": "/apis/rbac.authorization.k8s.io/v1",
+    "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
+}
+
+
+def collection(namespace: str, plural: str, name: str = "") -> str:
+    """Return the URL path of a kind in a namespace, or of one object."""
+    path = f"{_APIS.get(plural, '/api/v1')}/namespaces/{namespace}/{plural}"
+    return f"{path}/{name}" if name else path
+
+
+@contextmanager
+def real_cluster_world(folder: Path) -> Iterator[KubeflowEngine]:
+    """Give an engine on a real API server, on the volume that HYPERFLOW_VOLUME names."""
+    with cluster_world(folder) as world:
+        yield world.engine
+
+
+@contextmanager
+def cluster_world(folder: Path, run_pods: bool = True) -> Iterator[World]:
+    """Give a fresh namespace with what manifests/ puts into it, and the engine behind a proxy."""
+    parts = machinery()
+    namespace, volume = f"team-{uuid.uuid4().hex[:8]}", Path(os.environ["HYPERFLOW_VOLUME"])
+    _prepare(parts.api, namespace, volume)
+    katib = KatibOnApi(parts.api, namespace, parts.kubelet.logs)
+    with Proxy(parts.cluster.port, parts.cluster.certificates.authority) as proxy, parts.kubelet.network.names():
+        token_file = folder / "token"
+        token_file.write_text(new_token(parts.api, namespace))
+        kubeconfig = _kubeconfig(folder, proxy.url, namespace, token_file)
+        # A step runs in a pod: the model answers it at the address inside.
+        with patch.dict(os.environ, {"KUBECONFIG": str(kubeconfig), "KUBERNETES_SERVICE_HOST": "127.0.0.1"}):
+            if run_pods:
+                parts.kubelet.serve(namespace, volume)
+                katib.start()
+            engine = KubeflowEngine(cluster=Cluster(patience=90), grace=_GRACE)
+            try:
+                yield World(namespace, volume, proxy, engine, kubeconfig, token_file, parts)
+            finally:
+                katib.stop()
+                parts.kubelet.leave(namespace)
+                parts.api.delete(f"/api/v1/namespaces/{namespace}")
+
+
+def new_token(api: Api, namespace: str, bound_to: Object | None = None) -> str:
+    """Ask for a token of the steps' service account; one bound to an object ends with it."""
+    spec = {"expirationSeconds": 3600} | ({"boundObjectRef": bound_to} if bound_to else {})
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    answer = api.create(collection(namespace, "serviceaccounts", f"{ACCOUNT}/token"), request)
+    return str(answer["status"]["token"])
+
+
+def _prepare(api: Api, namespace: str, volume: Path) -> None:
+    """Put the manifests' objects into a new namespace, and a volume behind the claim."""
+    (space,) = load_yaml(MANIFESTS / "namespace.yaml")
+    api.create("/api/v1/namespaces", {**space, "metadata": {**space["metadata"], "name": namespace}})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
+    api.create(collection(namespace, "serviceaccounts"), account)
+    for name, file in (
+        ("roles", "rbac.yaml"),
+        ("rolebindings", "rbac.yaml"),
+        ("servingruntimes", "serving-runtime.yaml"),
+    ):
+        for item in load_yaml(MANIFESTS / file):
+            if f"{item['kind'].lower()}s" == name:
+                api.create(collection(namespace, name), item)
+    (claim,) = load_yaml(MANIFESTS / "claim.yaml")
+    api.create("/api/v1/persistentvolumes", _volume(namespace, claim, volume))
+    claim["spec"] |= {"storageClassName": "", "volumeName": namespace}
+    api.create(collection(namespace, "persistentvolumeclaims"), claim)
+    wait_for(lambda: _is_ready(api, namespace), "a bound claim and a default service account")
+
+
+def _volume(name: str, claim: Object, folder: Path) -> Object:
+    spec = {
+        "capacity": claim["spec"]["resources"]["requests"],
+        "accessModes": claim["spec"]["accessModes"],
+        "hostPath": {"path": str(folder)},
+        "claimRef": {"namespace": name, "name": claim["metadata"]["name"]},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+
+
+def _is_ready(api: Api, namespace: str) -> bool:
+    try:
+        api.get(collection(namespace, "serviceaccounts", "default"))
+        claim = api.get(collection(namespace, "persistentvolumeclaims", "hyperflow"))
+    except Refusal:
+        return False
+    return bool(claim.get("status", {}).get("phase") == "Bound")
+
+
+def _kubeconfig(folder: Path, url: str, namespace: str, token_file: Path) -> Path:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url}}],
+        "users": [{"name": "step", "user": {"tokenFile": str(token_file)}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "step", "namespace": namespace}}],
+        "current-context": "test",
+    }
+    path = folder / "step.kubeconfig"
+    path.write_text(yaml.safe_dump(content))
+    return path
