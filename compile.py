@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 BUILD = Path(__file__).parent / "build"
-PIPELINES = ("train_and_serve",)
-COMPONENTS = ("check", "load_data", "tune", "train", "decide", "deploy", "predict")
+PIPELINES = ("train_and_serve", "retrain")
+COMPONENTS = ("check", "load_data", "plan", "tune", "train", "decide", "deploy", "predict")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from components import component
 
 @component
 def check(
+    run_id: str,
     data_source: str,
     dataset: str,
     claim: str,
@@ -42,6 +43,8 @@ def check(
     queue: str,
     gang_scheduling: bool,
     accuracy_floor: float,
+    significance: float,
+    force: bool,
     serving_runtime: str,
     serving_image: str,
     min_replicas: int,
@@ -51,18 +54,25 @@ def check(
     smoke_instances: int,
     smoke_accuracy_floor: float,
     smoke_p99_ms: float,
+    best_parameters: dict = {},
+    retune_every: int = 0,
+    retune_accuracy_drop: float = 0.0,
+    retune_drift: float = 0.0,
+    keep_models: int = 2,
+    keep_runs: int = 1,
 ) -> str:
     """Judge every parameter of the run, and the namespace or machine that it would work in.
 
-    Takes all parameters of the pipeline, which describes them.
+    Takes all parameters of the pipeline, which describes them, and the run's id; those that have a default are the
+    recurring pipeline's alone.
 
     Returns:
         A line that says all is well.
     """
-    given = dict(locals())
+    given = {name: value for name, value in locals().items() if name != "run_id"}
     from hyperflow import steps
     from hyperflow.parameters import Parameters
 
-    with steps.step("check", ""):
-        steps.check(Parameters(**given))
+    with steps.step("check", run_id) as step:
+        steps.check(step, Parameters(**given))
     return "every parameter can work"

@@ -1,6 +1,5 @@
 """Deploy: serve the model, with a KServe InferenceService on a cluster and KServe's model server on a machine."""
 
-
 from components import component
 
 
@@ -55,11 +54,11 @@ def deploy(
         for name, value in locals().items()
         if name not in ("run_id", "data_digest", "best_parameters", "model_path", "accuracy")
     }
-    from hyperflow import steps
+    from hyperflow import release, steps
     from hyperflow.parameters import Parameters
     from hyperflow.specs import ModelRef
 
     with steps.step("deploy", run_id) as step:
         model = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)
-        endpoint = steps.deploy(step, Parameters(**given), model)
+        endpoint = release.deploy(step, Parameters(**given), model)
     return endpoint.url

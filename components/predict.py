@@ -40,13 +40,13 @@ def predict(
         for name, value in locals().items()
         if name not in ("run_id", "data_path", "url", "model_path", "metrics", "answers")
     }
-    from hyperflow import steps
+    from hyperflow import release, steps
     from hyperflow.parameters import Parameters
     from hyperflow.specs import Endpoint, ModelRef
 
     with steps.step("predict", run_id) as step:
         endpoint = Endpoint(model_name, url, ModelRef(model_path, step.run_id))
-        result, promoted = steps.predict(step, Parameters(**given), endpoint, data_path, answers.path)
+        result, promoted = release.predict(step, Parameters(**given), endpoint, data_path, answers.path)
     metrics.log_metric("smoke-accuracy", result.accuracy)
     metrics.log_metric("smoke-instances", result.instances)
     metrics.log_metric("p50-ms", result.p50_ms)

@@ -12,6 +12,7 @@ def train(
     run_id: str,
     data_path: str,
     best_parameters: dict,
+    tuned: bool,
     claim: str,
     model_name: str,
     trainer_image: str,
@@ -42,6 +43,7 @@ def train(
         run_id: The run's id.
         data_path: Folder of the verified data set.
         best_parameters: The hyper-parameters to train with.
+        tuned: Whether this run has searched for them.
         claim: The ReadWriteMany volume claim that every step and job mounts.
         model_name: The model's and the service's name, 1 to 40 of a-z, 0-9 and -.
         trainer_image: Image of the program that trials and training run.
@@ -73,7 +75,7 @@ def train(
     given = {
         name: value
         for name, value in locals().items()
-        if name not in ("run_id", "data_path", "best_parameters", "model", "metrics", "confusion", "training")
+        if name not in ("run_id", "data_path", "best_parameters", "tuned", "model", "metrics", "confusion", "training")
     }
     from typing import NamedTuple
 
@@ -81,7 +83,9 @@ def train(
     from hyperflow.parameters import Parameters
 
     with steps.step("train", run_id) as step:
-        trained, result, evaluation = steps.train(step, Parameters(**given), data_path, best_parameters, training.path)
+        trained, result, evaluation = steps.train(
+            step, Parameters(**given), data_path, best_parameters, tuned, training.path
+        )
     model.metadata.update(path=trained.path, accuracy=trained.accuracy, data=trained.data, location=result.location)
     for name, value in result.metrics.items():
         metrics.log_metric(name, value)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,9 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from hyperflow import __version__, volume
-from hyperflow.errors import HyperflowError, Unavailable
+from hyperflow.errors import HyperflowError, InvalidParameter, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.progress import Progress as Forward
+
+if TYPE_CHECKING:
+    from hyperflow.runner import Request
 
 app = typer.Typer(
     help="Tune, train and serve a model with one pipeline.", no_args_is_help=True, add_completion=False,
@@ -34,6 +37,10 @@ Namespace = Annotated[str, typer.Option(help="The namespace; by default the curr
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 _DEFAULT_VOLUME = "volume"
+_RECURRING = "retrain"
+"""The pipeline that replaces what runs, so that its service always stays."""
+
+_COLOURS = {"deployed": "green", "refused": "yellow", "skipped": "yellow"}
 
 
 @app.command()
@@ -43,25 +50,40 @@ def run(
     run_id: Annotated[str, typer.Option(help="Go on with this run, or give a new one this id.")] = "",
     keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Leave the service running at the end.")] = False,
     port: Annotated[int, typer.Option(help="Port to serve on; 0 for any free one.", min=0, max=65535)] = 0,
+    every: Annotated[str, typer.Option(help="Run again and again: 30m, 6h, 1d; keeps the service running.")] = "",
     folder: Volume = None,
     debug: Debug = False,
 ) -> None:
     """Run a pipeline on this machine, to a tested, served model."""
-    from hyperflow import runner
+    from hyperflow import runner, schedule
 
     with _told(debug):
         _use_volume(folder)
         path = find_pipeline(pipeline)
-        chosen = run_id or runner.new_run_id()
-        request = runner.Request(path, runner.read_values(path, assignments or []), chosen, keep_serving, port)
-        console.print(f"Run [bold]{chosen}[/bold] of {path.name} on the volume {volume.root()}", highlight=False)
-        with _display() as listener:
-            summary = runner.run(request, listener)
-        _show_summary(summary)
-        if summary["endpoint"] and not keep_serving:
-            console.print(
-                f"The service ended with the run. To serve the model: hyperflow serve {summary['model_path']}"
-            )
+        values = runner.read_values(path, assignments or [])
+        keeps = keep_serving or bool(every) or path.stem == _RECURRING
+        if not every:
+            _run_once(runner.Request(path, values, run_id or runner.new_run_id(), keeps, port))
+            return
+        span = schedule.seconds(every)
+        if run_id:
+            raise InvalidParameter("--run-id", run_id, "no id together with --every, as every run has its own")
+        schedule.forever(
+            span, lambda: _run_once(runner.Request(path, values, runner.new_run_id(), True, port)),
+            lambda text: console.print(_escape(text), highlight=False, soft_wrap=True),
+        )  # fmt: skip
+
+
+def _run_once(request: Request) -> None:
+    from hyperflow import runner
+
+    what = f"Run [bold]{request.run_id}[/bold] of {request.pipeline.name} on the volume {volume.root()}"
+    console.print(what, highlight=False)
+    with _display() as listener:
+        summary = runner.run(request, listener)
+    _show_summary(summary)
+    if summary["endpoint"] and not request.keep_serving:
+        console.print(f"The service ended with the run. To serve the model: hyperflow serve {summary['model_path']}")
 
 
 @app.command()
@@ -167,10 +189,9 @@ def runs(folder: Volume = None, debug: Debug = False) -> None:
                 table.add_row(path.name, "[yellow]not ended[/]", "", "", "")
                 continue
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime((path / "summary.json").stat().st_mtime))
-            decision = "deployed" if summary["decision"]["deploy"] else "skipped"
-            table.add_row(
-                path.name, when, f"{summary['test_accuracy']:.4f}", decision, f"{summary['total_seconds']:.0f}"
-            )
+            accuracy, outcome = summary["test_accuracy"], summary["decision"]["outcome"]
+            shown = "" if accuracy is None else f"{accuracy:.4f}"
+            table.add_row(path.name, when, shown, outcome, f"{summary['total_seconds']:.0f}")
         console.print(table)
 
 
@@ -289,16 +310,19 @@ class _Bars:
 def _show_summary(summary: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None)
     smoke, decision = summary["smoke"], summary["decision"]
-    best = ", ".join(f"{name} {_short(value)}" for name, value in summary["best_parameters"].items())
-    verdict = "[green]deployed[/]" if decision["deploy"] else "[yellow]skipped[/]"
-    rows = {
-        "decision": f"{verdict}: {_escape(decision['reason'])}",
-        "best parameters": best,
-        "validation accuracy": _short(summary["validation_accuracy"]),
-        "test accuracy": f"[bold]{summary['test_accuracy']:.4f}[/]",
-        "model": summary["model_path"],
-        "endpoint": summary["endpoint"] or "none",
-        "smoke test": _smoke_line(smoke) if smoke else "none",
+    rows = {"decision": f"[{_COLOURS[decision['outcome']]}]{decision['outcome']}[/]: {_escape(decision['reason'])}"}
+    if summary["model_path"]:
+        rows |= {
+            "best parameters": ", ".join(
+                f"{name} {_short(value)}" for name, value in summary["best_parameters"].items()
+            ),
+            "validation accuracy": _short(summary["validation_accuracy"]),
+            "test accuracy": f"[bold]{summary['test_accuracy']:.4f}[/]",
+            "model": summary["model_path"],
+            "endpoint": summary["endpoint"] or "none",
+            "smoke test": _smoke_line(smoke) if smoke else "none",
+        }
+    rows |= {
         "report": summary["report"],
         "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary["seconds"].items())
         + f"; {summary['total_seconds']:.0f} in all",

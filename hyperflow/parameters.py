@@ -35,6 +35,11 @@ SEARCH_SPACE: Mapping[str, Mapping[str, object]] = {
     "learning_rate": {"type": "double", "min": 0.0005, "max": 0.008, "distribution": "logUniform"},
     "dropout_rate": {"type": "double", "min": 0.1, "max": 0.5},
 }
+RETRAINING = (
+    "best_parameters", "retune_every", "retune_accuracy_drop", "retune_drift", "keep_models", "keep_runs",
+)  # fmt: skip
+"""The parameters that only the recurring pipeline has."""
+
 TRAINER_COMMAND = ("python", "-m", "hyperflow.fashion.train")
 PORT = "HYPERFLOW_PORT"
 """Environment variable with the port to serve on, for an engine that serves on this machine."""
@@ -88,6 +93,8 @@ class Parameters:
     queue: str = ""
     gang_scheduling: bool = False
     accuracy_floor: float = 0.85
+    significance: float = 0.05
+    force: bool = False
     serving_runtime: str = "hyperflow"
     serving_image: str = ""
     min_replicas: int = 1
@@ -97,6 +104,12 @@ class Parameters:
     smoke_instances: int = 200
     smoke_accuracy_floor: float = 0.8
     smoke_p99_ms: float = 1000.0
+    best_parameters: Mapping[str, Value] = field(default_factory=dict)
+    retune_every: int = 0
+    retune_accuracy_drop: float = 0.02
+    retune_drift: float = 0.25
+    keep_models: int = 10
+    keep_runs: int = 30
 
     def __post_init__(self) -> None:
         """Judge every value now, by making each spec once."""
@@ -106,14 +119,17 @@ class Parameters:
         if "/" in self.dataset or self.dataset.startswith("."):
             raise InvalidParameter("dataset", self.dataset, "a name for a folder, without / and not starting with .")
         check_service_name(self.model_name)
-        for name in ("accuracy_floor", "smoke_accuracy_floor"):
+        for name in ("accuracy_floor", "smoke_accuracy_floor", "significance", "retune_accuracy_drop"):
             _within(name, getattr(self, name), 0, 1)
         _within("smoke_p99_ms", self.smoke_p99_ms, 0.001, 3_600_000)
-        _within("smoke_instances", self.smoke_instances, 1, 10_000)
-        if int(self.smoke_instances) != self.smoke_instances:
-            raise InvalidParameter("smoke_instances", self.smoke_instances, "a whole number from 1 up to 10000")
+        _within("retune_drift", self.retune_drift, 0, 1000)
+        for name, least, most in (
+            ("smoke_instances", 1, 10_000), ("retune_every", 0, 10_000), ("keep_models", 2, 10_000),
+            ("keep_runs", 1, 10_000),
+        ):  # fmt: skip
+            _whole(name, getattr(self, name), least, most)
         self.tune_spec(_CHECKED_RUN, "/")
-        self.train_spec(_CHECKED_RUN, "/", {})
+        self.train_spec(_CHECKED_RUN, "/", _mapping("best_parameters", self.best_parameters))
         self.serve_spec(_CHECKED_RUN, ModelRef("/"))
 
     def tune_spec(self, run_id: str, data_path: str) -> TuneSpec:
@@ -228,6 +244,11 @@ def _number(name: str, value: object) -> float:
 def _within(name: str, value: object, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise InvalidParameter(name, value, f"a number from {format_value(least)} up to {format_value(most)}")
+
+
+def _whole(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidParameter(name, value, f"a whole number from {least} up to {most}")
 
 
 def _port() -> int:

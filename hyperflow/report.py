@@ -74,6 +74,24 @@ def training(record: Record, images: Mapping[int, Any]) -> list[str]:
     return sections
 
 
+def plan(record: Record) -> list[str]:
+    """Show what a recurring run had to do, and how far the answers have drifted where that is known."""
+    sections = [_render("plan.html.j2", record=record)]
+    drift, threshold = record["drift"], record["retune_drift"]
+    if drift:
+        plot = _plot(_shares(drift, record["classes"]))
+        over = drift["psi"] > threshold > 0
+        values = {"drift": drift, "classes": record["classes"], "plot": plot, "over": over, "threshold": threshold}
+        sections.append(_render("drift.html.j2", **values))
+    return sections
+
+
+def verdict(record: Record) -> str:
+    """Show what was decided about a model, and by which numbers."""
+    answer = "deploy (forced)" if record["forced"] else "deploy" if record["deploy"] else "skip"
+    return _render("verdict.html.j2", record=record, answer=answer, comparison=record["comparison"])
+
+
 def answers(images: Any, labels: Any, probabilities: Any, classes: Sequence[str], most: int = 60) -> str:
     """Show images with their labels and what the deployed model answered, wrong answers first."""
     read = probabilities.argmax(axis=1)
@@ -121,6 +139,16 @@ def _curve(curve: Mapping[str, Sequence[float]], names: Sequence[str]) -> Figure
         values = curve.get(name, [])
         axes.plot(range(1, len(values) + 1), values, "-o", color=colour, label=name, markersize=3)
     axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _shares(drift: Record, classes: Sequence[str]) -> Figure:
+    figure, axes = _axes("", "share", "Classes")
+    places = np.arange(len(classes))
+    axes.bar(places - 0.2, drift["expected"], 0.4, color=_MUTED, label="training set")
+    axes.bar(places + 0.2, drift["observed"], 0.4, color=_COLOUR, label="answers")
+    axes.set_xticks(places, classes, rotation=45, ha="right")
     axes.legend(frameon=False)
     return figure
 

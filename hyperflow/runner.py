@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 import yaml
 
-from hyperflow import report, volume
+from hyperflow import summary, volume
 from hyperflow.engines.local import processes
 from hyperflow.engines.local.services import KEEP, Services
 from hyperflow.errors import Cancelled, HyperflowError, InvalidParameter, JobFailed, Unavailable
@@ -31,11 +31,10 @@ from hyperflow.progress import Progress
 from hyperflow.specs import check_run_id
 from hyperflow.steps import RUN_ID
 
-STAGES = ("check", "load_data", "tune", "train", "decide", "deploy", "predict")
-
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_STARTED = re.compile(r"Executing task '([a-z0-9-]+)'")
+_STARTED = re.compile(r"Executing task '([a-z-]+?)(?:-\d+)?'")  # a step that stands twice in a pipeline has a number
 _FAILED = re.compile(r"\s*error: ")
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def run(request: Request, listener: Listener) -> dict[str, Any]:
             with processes.launcher():
                 try:
                     _execute(request, folder, listener)
-                    return _conclude(request, folder, started)
+                    return summary.write(folder, started)
                 finally:
                     _stop_services(request.run_id)
         finally:
@@ -219,54 +218,6 @@ def _dags(specification: Any) -> Iterator[Any]:
             yield component.dag
 
 
-def _conclude(request: Request, folder: Path, started: float) -> dict[str, Any]:
-    """Write the report and the summary from the steps' records."""
-    records = read_records(folder)
-    train, decide, predict = records["train"], records["decide"], records.get("predict")
-    summary = {
-        "run_id": request.run_id,
-        "decision": {"deploy": decide["deploy"], "reason": decide["reason"]},
-        "best_parameters": records["tune"]["best"]["parameters"] if "tune" in records else train["model"]["parameters"],
-        "validation_accuracy": train["metrics"].get("validation-accuracy"),
-        "test_accuracy": train["model"]["accuracy"],
-        "model_path": train["model"]["path"],
-        "endpoint": _prediction_url(predict),
-        "smoke": {key: predict[key] for key in ("accuracy", "instances", "p50_ms", "p99_ms")} if predict else None,
-        "report": str(folder / "report.html"),
-        "seconds": {stage: record["seconds"] for stage, record in records.items()},
-        "total_seconds": round(time.time() - started, 1),
-    }
-    sections = [report.summary(summary)]
-    sections += [report.trials(records["tune"])] if "tune" in records else []
-    sections += report.training(train, _misread(records))
-    volume.write_text(folder / "report.html", report.page(f"Run {request.run_id}", sections))
-    volume.write_text(folder / "summary.json", json.dumps(summary, indent=2))
-    return summary
-
-
-def read_records(folder: Path) -> dict[str, Any]:
-    """Read what the steps of a run wrote down, in the order of the stages."""
-    paths = {stage: folder / "steps" / f"{stage}.json" for stage in STAGES}
-    return {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in paths.items() if path.exists()}
-
-
-def _misread(records: Mapping[str, Any]) -> dict[int, Any]:
-    from hyperflow import data
-
-    wanted = [entry["index"] for entry in records["train"]["evaluation"].get("misread", [])]
-    if not wanted:
-        return {}
-    images = data.open_dataset(records["load_data"]["dataset"]["path"]).images("test")
-    return {index: images[index] for index in wanted}
-
-
-def _prediction_url(predict: Mapping[str, Any] | None) -> str | None:
-    if predict is None:
-        return None
-    endpoint = predict["endpoint"]
-    return f"{endpoint['url']}/v1/models/{endpoint['name']}:predict"
-
-
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     """Hold the run's folder, so that two commands never work on one run at a time."""
@@ -274,14 +225,22 @@ def _exclusive(folder: Path) -> Iterator[None]:
         (folder / "steps").mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            remedy = "wait for it, or choose another run id"
-            raise Unavailable(f"run {folder.name} is being run by another process", remedy=remedy) from error
+        _take(lock, folder.name)
         for stale in (folder / "steps").glob("*.json"):
             stale.unlink()
         yield
+
+
+def _take(lock: TextIO, run_id: str) -> None:
+    """Lock, trying again for a moment: who only looks whether a run is at work holds its lock that long."""
+    for remaining in range(_TRIES, 0, -1):
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if remaining == 1:
+                remedy = "wait for it, or choose another run id"
+                raise Unavailable(f"run {run_id} is being run by another process", remedy=remedy) from error
+            time.sleep(0.05)
 
 
 @contextmanager
@@ -375,4 +334,4 @@ def _instead(name: str, names: list[str]) -> str:
     return f"a parameter of the pipeline: {' or '.join(close) if close else ', '.join(sorted(names))}"
 
 
-__all__ = ["HyperflowError", "Listener", "Request", "declared", "new_run_id", "read_records", "read_values", "run"]
+__all__ = ["HyperflowError", "Listener", "Request", "declared", "new_run_id", "read_values", "run"]

@@ -17,13 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hyperflow import data, gate, progress, report, smoke, volume
+from hyperflow import cards, data, progress, report, volume
 from hyperflow.engines import get_engine
 from hyperflow.errors import Cancelled, HyperflowError, JobFailed
 from hyperflow.parameters import Parameters
-from hyperflow.specs import Endpoint, ModelRef, TrainResult, Trial, TuneResult, Value, check_run_id
+from hyperflow.specs import ModelRef, TrainResult, Trial, TuneResult, Value, check_run_id
 
 RUN_ID = "HYPERFLOW_RUN_ID"
 """Environment variable that names the run where KFP's own id would not do: on this machine, so that a run can go on."""
@@ -31,7 +29,6 @@ RUN_ID = "HYPERFLOW_RUN_ID"
 DEBUG = "HYPERFLOW_DEBUG"
 """Environment variable that asks for tracebacks."""
 
-SMOKE_SEED = 0
 EVALUATION = Path("assets.extra") / "evaluation.json"
 """Where in a SavedModel a trainer may leave its evaluation (TensorFlow's folder for extras beside a model)."""
 
@@ -83,12 +80,13 @@ def step(stage: str, run_id: str) -> Iterator[Step]:
         raise SystemExit(shown.exit_code) from error
 
 
-def check(parameters: Parameters) -> None:
+def check(current: Step, parameters: Parameters) -> None:
     """Refuse, before anything is made, what this engine could not carry through.
 
     Making the parameters has judged their values; here the engine judges its surroundings.
     """
     get_engine().check(parameters.tune_spec("check", "/"), parameters.serve_spec("check", ModelRef("/")))
+    current.record.update(model_name=parameters.model_name)
 
 
 def load_data(current: Step, parameters: Parameters) -> data.Dataset:
@@ -110,12 +108,12 @@ def tune(current: Step, parameters: Parameters, data_path: str, page: str) -> Tu
         metric=spec.objective.metric, direction=spec.objective.direction, best=_trial(result.best),
         trials=[_trial(trial) for trial in result.trials], location=result.location,
     )  # fmt: skip
-    _write_page(page, "Tuning", [report.trials(current.record)])
+    write_page(page, "Tuning", [report.trials(current.record)])
     return result
 
 
 def train(
-    current: Step, parameters: Parameters, data_path: str, best: Mapping[str, Value], page: str
+    current: Step, parameters: Parameters, data_path: str, best: Mapping[str, Value], tuned: bool, page: str
 ) -> tuple[ModelRef, TrainResult, dict[str, Any]]:
     """Train with the best hyper-parameters; return the model, how it went, and the trainer's evaluation or {}."""
     spec = parameters.train_spec(current.run_id, data_path, best)
@@ -131,90 +129,35 @@ def train(
         str(Path(result.model_path).parent), current.run_id, result.metrics["test-accuracy"],
         data.open_dataset(data_path).digest, best,
     )  # fmt: skip
-    evaluation = _evaluation(result.model_path)
+    evaluation = read_evaluation(model.path)
+    _remember(parameters, model, cards.code(spec), tuned)
     current.record.update(
         model=model, metrics=dict(result.metrics), curve=dict(result.curve), location=result.location,
         evaluation=evaluation,
     )  # fmt: skip
-    _write_page(page, "Training", report.training(current.record, _test_images(data_path, evaluation)))
+    write_page(page, "Training", report.training(current.record, _test_images(data_path, evaluation)))
     current.say(f"test accuracy {model.accuracy:.4f}, model at {result.model_path}")
     return model, result, evaluation
 
 
-def decide(current: Step, parameters: Parameters, candidate: ModelRef) -> gate.Decision:
-    """Compare the candidate with the floor and with what is served."""
-    serving = get_engine().serving(parameters.model_name)
-    decision = gate.decide(candidate, serving.model if serving else None, parameters.accuracy_floor)
-    current.record.update(
-        deploy=decision.deploy, reason=decision.reason, candidate=candidate, serving=serving.model if serving else None
-    )
-    current.say(f"{'deploy' if decision.deploy else 'skip'}: {decision.reason}")
-    return decision
-
-
-def deploy(current: Step, parameters: Parameters, model: ModelRef) -> Endpoint:
-    """Serve the model beside, or in place of, what is served."""
-    endpoint = get_engine().serve(parameters.serve_spec(current.run_id, model))
-    current.record.update(endpoint=endpoint)
-    current.say(f"{endpoint.name} answers at {endpoint.url}; look at {endpoint.location}")
-    return endpoint
-
-
-def predict(
-    current: Step, parameters: Parameters, endpoint: Endpoint, data_path: str, page: str
-) -> tuple[smoke.SmokeTest, Endpoint]:
-    """Test the deployed model with labelled images; promote it, or put the previous one back and fail."""
-    dataset = data.open_dataset(data_path)
-    labels = dataset.labels("test")
-    chosen = np.sort(np.random.default_rng(SMOKE_SEED).permutation(len(labels))[: parameters.smoke_instances])
-    images, labels = dataset.images("test")[chosen], labels[chosen]
+def read_evaluation(model_path: str) -> dict[str, Any]:
+    """Return what a trainer left beside a model about its test, or nothing."""
     try:
-        result = smoke.run(endpoint, images, labels)
-        _judge(result, parameters)
-    except JobFailed as failure:
-        raise _restored(endpoint, failure) from failure
-    promoted = get_engine().promote(endpoint.name)
-    current.record.update(
-        endpoint=promoted, accuracy=result.accuracy, instances=result.instances, p50_ms=result.p50_ms,
-        p99_ms=result.p99_ms, classes=dataset.classes,
-    )  # fmt: skip
-    _write_page(page, "Smoke test", [report.answers(images, labels, result.answers, dataset.classes)])
-    speed = f"p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
-    current.say(f"accuracy {result.accuracy:.3f} of {result.instances} images, {speed}, at {promoted.url}")
-    return result, promoted
-
-
-def _judge(result: smoke.SmokeTest, parameters: Parameters) -> None:
-    if result.accuracy < parameters.smoke_accuracy_floor:
-        raise JobFailed(
-            "the deployed model reads too few images right",
-            f"{result.accuracy:.3f} of {result.instances}; smoke_accuracy_floor is {parameters.smoke_accuracy_floor}",
-            "see whether it was trained and is served with the same scaling of pixels",
-        )  # fmt: skip
-    if result.p99_ms > parameters.smoke_p99_ms:
-        raise JobFailed(
-            "the deployed model answers too slowly",
-            f"99 % of requests took up to {result.p99_ms:.1f} ms; smoke_p99_ms is {parameters.smoke_p99_ms:g}",
-            "give the service more cpu or replicas, or raise smoke_p99_ms",
-        )  # fmt: skip
-
-
-def _restored(endpoint: Endpoint, failure: JobFailed) -> JobFailed:
-    """Put the previous model back and say both what failed and what is served now."""
-    try:
-        back = get_engine().restore(endpoint.name)
-    except JobFailed as error:
-        return JobFailed(f"{failure.what}, and nothing could be put back", f"{failure.why}\n{error}", failure.remedy)
-    now = f"the previous model ({back.model.path}) is served again at {back.url}"
-    return JobFailed(f"{failure.what}; {now}", failure.why, failure.remedy)
-
-
-def _evaluation(model_path: str) -> dict[str, Any]:
-    try:
-        evaluation: dict[str, Any] = json.loads((Path(model_path) / EVALUATION).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        text = (Path(model_path) / volume.MODEL_VERSION / EVALUATION).read_text(encoding="utf-8")
+        evaluation: dict[str, Any] = json.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     return evaluation
+
+
+def _remember(parameters: Parameters, model: ModelRef, code: str, tuned: bool) -> None:
+    """Put a card beside a new model; a training that was done already keeps the one it has."""
+    if cards.read(Path(model.path)):
+        return
+    earlier = cards.all_of(parameters.model_name)
+    since = 0 if tuned else (earlier[-1].since_tuning + 1 if earlier else 1)
+    card = cards.Card(model.run_id, model.data, code, model.parameters, model.accuracy, since)
+    cards.write(parameters.model_name, card)
 
 
 def _test_images(data_path: str, evaluation: Mapping[str, Any]) -> dict[int, Any]:
@@ -226,7 +169,8 @@ def _test_images(data_path: str, evaluation: Mapping[str, Any]) -> dict[int, Any
     return {index: images[index] for index in wanted}
 
 
-def _write_page(path: str, title: str, sections: list[str]) -> None:
+def write_page(path: str, title: str, sections: list[str]) -> None:
+    """Write a step's page for the KFP UI."""
     volume.write_text(Path(path), report.page(title, sections))
 
 

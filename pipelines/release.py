@@ -24,6 +24,8 @@ def release(
     tolerations: list,
     image_pull_secret: str,
     accuracy_floor: float,
+    significance: float,
+    force: bool,
     serving_runtime: str,
     serving_image: str,
     min_replicas: int,
@@ -36,10 +38,11 @@ def release(
 ) -> None:
     """Serve a trained model if it deserves it, test it where it is served, and go back if it fails."""
     decided = decide(
-        run_id=run_id, data_digest=data_digest, best_parameters=best_parameters, model_path=model_path,
-        accuracy=accuracy, model_name=model_name, accuracy_floor=accuracy_floor,
+        run_id=run_id, data_path=data_path, data_digest=data_digest, best_parameters=best_parameters,
+        model_path=model_path, accuracy=accuracy, model_name=model_name, accuracy_floor=accuracy_floor,
+        significance=significance, force=force,
     )  # fmt: skip
-    settings.apply(decided, claim, timeout=settings.QUARTER_HOUR)
+    settings.apply(decided, claim, timeout=settings.HOUR)
     with dsl.If(decided.outputs["Output"] == "deploy", name="deserved"):
         deployed = deploy(
             run_id=run_id, data_digest=data_digest, best_parameters=best_parameters, model_path=model_path,

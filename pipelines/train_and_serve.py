@@ -55,6 +55,8 @@ def train_and_serve(
     queue: str = "",
     gang_scheduling: bool = False,
     accuracy_floor: float = 0.85,
+    significance: float = 0.05,
+    force: bool = False,
     serving_runtime: str = "hyperflow",
     serving_image: str = MODEL_IMAGE,
     min_replicas: int = 1,
@@ -108,6 +110,9 @@ def train_and_serve(
         queue: Queue of Kueue or Volcano; empty for none.
         gang_scheduling: Whether a training's pods start all at once or not at all.
         accuracy_floor: Least accuracy on the test set, 0 to 1; a model below it is not deployed, and the run says so.
+        significance: Largest probability that the new model's lead over the one now serving is chance, 0 to 1; a model
+            whose lead is less sure is not deployed.
+        force: Whether to deploy the new model whatever the comparison says; the verdict records it.
         serving_runtime: hyperflow (our own predictor) or tensorflow (TensorFlow Serving).
         serving_image: Image of our own predictor.
         min_replicas: Least replicas of the service.
@@ -120,7 +125,7 @@ def train_and_serve(
     """
     given = dict(locals())
     run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    checked = settings.apply(check(**given), claim, timeout=settings.QUARTER_HOUR)
+    checked = settings.apply(check(run_id=run_id, **given), claim, timeout=settings.QUARTER_HOUR)
     loaded = load_data(run_id=run_id, data_source=data_source, dataset=dataset).after(checked)
     settings.apply(loaded, claim, cache=True, timeout=settings.HOUR)
     tuned = tune(
@@ -137,7 +142,7 @@ def train_and_serve(
     settings.apply(tuned, claim)
     trained = train(
         run_id=run_id, data_path=loaded.outputs["data_path"], best_parameters=tuned.outputs["best_parameters"],
-        claim=claim, model_name=model_name, trainer_image=trainer_image, trainer_command=trainer_command,
+        tuned=True, claim=claim, model_name=model_name, trainer_image=trainer_image, trainer_command=trainer_command,
         trainer_arguments=trainer_arguments, epochs=epochs, workers=workers, parameter_servers=parameter_servers,
         evaluator=evaluator, train_retries=train_retries, train_timeout=train_timeout, cpu=cpu, memory=memory,
         gpus=gpus, node_selector=node_selector, tolerations=tolerations, image_pull_secret=image_pull_secret,
@@ -150,7 +155,8 @@ def train_and_serve(
         accuracy=trained.outputs["accuracy"],
         claim=claim, model_name=model_name, cpu=cpu, memory=memory, node_selector=node_selector,
         tolerations=tolerations, image_pull_secret=image_pull_secret, accuracy_floor=accuracy_floor,
-        serving_runtime=serving_runtime, serving_image=serving_image, min_replicas=min_replicas,
-        max_replicas=max_replicas, canary_percent=canary_percent, deploy_timeout=deploy_timeout,
-        smoke_instances=smoke_instances, smoke_accuracy_floor=smoke_accuracy_floor, smoke_p99_ms=smoke_p99_ms,
+        significance=significance, force=force, serving_runtime=serving_runtime, serving_image=serving_image,
+        min_replicas=min_replicas, max_replicas=max_replicas, canary_percent=canary_percent,
+        deploy_timeout=deploy_timeout, smoke_instances=smoke_instances, smoke_accuracy_floor=smoke_accuracy_floor,
+        smoke_p99_ms=smoke_p99_ms,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 
 import numpy as np
@@ -68,7 +69,8 @@ def misread(probabilities: Array, labels: Array) -> list[dict[str, float | int]]
 def summarise(probabilities: Array, labels: Array, names: Sequence[str]) -> dict[str, object]:
     """Put all test results together."""
     loss, accuracy = loss_and_accuracy(probabilities, labels)
-    counts = confusion(probabilities.argmax(axis=1), labels, len(names))
+    predicted = probabilities.argmax(axis=1)
+    counts = confusion(predicted, labels, len(names))
     return {
         "test_accuracy": accuracy,
         "test_loss": loss,
@@ -77,4 +79,5 @@ def summarise(probabilities: Array, labels: Array, names: Sequence[str]) -> dict
         "confusion_matrix": counts.tolist(),
         "per_class": per_class(counts, names),
         "misread": misread(probabilities, labels),
+        "predictions": base64.b64encode(predicted.astype(np.uint8).tobytes()).decode(),
     }

@@ -104,7 +104,7 @@ def test_service_outlives_the_run_that_keeps_it_and_can_be_asked_and_stopped(don
 def test_model_below_the_floor_is_visibly_skipped(laptop: Laptop) -> None:
     code, output = laptop.call("run", "--run-id", "low", values=["accuracy_floor=0.999", "max_trials=1", "epochs=1"])
     assert code == 0
-    assert "skipped: its accuracy of" in output
+    assert "refused: its accuracy of" in output
     assert "below the floor of 0.9990" in output
     summary = laptop.summary("low")
     assert (summary["decision"]["deploy"], summary["endpoint"], summary["smoke"]) == (False, None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import math
@@ -13,10 +14,16 @@ import pytest
 import yaml
 
 from hyperflow.errors import HyperflowError, InvalidParameter
-from hyperflow.parameters import Parameters, search_space
+from hyperflow.parameters import RETRAINING, Parameters, search_space
 from hyperflow.runner import read_values
 
 PIPELINE = Path(__file__).parents[2] / "build" / "train_and_serve.yaml"
+
+
+def names(pipeline: str) -> list[str]:
+    """Return the parameters that a pipeline has."""
+    everything = [item.name for item in fields(Parameters)]
+    return [each for each in everything if pipeline == "retrain" or each not in RETRAINING]
 
 
 def space(**entry: object) -> dict[str, Any]:
@@ -147,6 +154,18 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"smoke_instances": 10_001}, "smoke_instances"),
     ({"smoke_accuracy_floor": 2}, "smoke_accuracy_floor"),
     ({"smoke_p99_ms": 0}, "smoke_p99_ms"),
+    ({"significance": 1.5}, "significance"),
+    ({"significance": "low"}, "significance"),
+    ({"best_parameters": [1]}, "best_parameters"),
+    ({"best_parameters": {"learning_rate": math.nan}}, "parameters[learning_rate]"),
+    ({"best_parameters": {"two words": 1}}, "parameters"),
+    ({"retune_every": -1}, "retune_every"),
+    ({"retune_every": 2.5}, "retune_every"),
+    ({"retune_accuracy_drop": -0.1}, "retune_accuracy_drop"),
+    ({"retune_drift": -1}, "retune_drift"),
+    ({"keep_models": 1}, "keep_models"),
+    ({"keep_runs": 0}, "keep_runs"),
+    ({"keep_runs": True}, "keep_runs"),
 ]
 
 
@@ -196,23 +215,24 @@ def test_texts_are_read_by_their_declared_types() -> None:
     }  # fmt: skip
 
 
-def test_pipeline_declares_what_the_parameters_are() -> None:
-    """The pipeline's signature, which KFP reads, and the class that judges must never drift apart."""
-    from pipelines.train_and_serve import train_and_serve
-
-    declared = inspect.signature(train_and_serve.pipeline_func).parameters
+@pytest.mark.parametrize("name", ["train_and_serve", "retrain"])
+def test_pipeline_declares_what_the_parameters_are(name: str) -> None:
+    """The pipelines' signatures, which KFP reads, and the class that judges must never drift apart."""
+    pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
+    declared = inspect.signature(pipeline.pipeline_func).parameters
     images = {"trainer_image", "serving_image"}
-    assert list(declared) == [item.name for item in fields(Parameters)]
+    assert list(declared) == names(name)
     defaults = Parameters()
     for name, parameter in declared.items():
         if name not in images:
             assert _plain(getattr(defaults, name)) == parameter.default, name
 
 
-def test_every_parameter_is_described_in_the_compiled_pipeline() -> None:
-    root = next(yaml.safe_load_all(PIPELINE.read_text()))["root"]
+@pytest.mark.parametrize("name", ["train_and_serve", "retrain"])
+def test_every_parameter_is_described_in_the_compiled_pipeline(name: str) -> None:
+    root = next(yaml.safe_load_all(PIPELINE.with_stem(name).read_text()))["root"]
     described = {n for n, entry in root["inputDefinitions"]["parameters"].items() if entry.get("description")}
-    assert described == {item.name for item in fields(Parameters)}
+    assert described == set(names(name))
 
 
 def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:

@@ -1,4 +1,4 @@
-"""Metric lines, progress lines, the gate, job names, the volume and the report."""
+"""Metric lines, progress lines, job names, the volume and the report."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from hyperflow import gate, metrics, report, volume
+from hyperflow import metrics, report, volume
 from hyperflow.errors import Conflict, Unavailable
 from hyperflow.progress import Progress
-from hyperflow.specs import ModelRef, Trainer, fingerprint, format_value, job_name
+from hyperflow.specs import Trainer, fingerprint, format_value, job_name
 
 
 @pytest.mark.parametrize(
@@ -62,26 +62,6 @@ def test_job_names_fit_katib_and_differ() -> None:
 def test_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
     one, two = Trainer(("x",), {"a": "1", "b": "2"}), Trainer(("x",), {"b": "2", "a": "1"})
     assert fingerprint(one) == fingerprint(two) != fingerprint(Trainer(("x",), {"a": "1", "b": "3"}))
-
-
-class TestGate:
-    NEW = ModelRef("/m/new", "new", 0.9)
-
-    @pytest.mark.parametrize(
-        ("serving", "floor", "deploys"),
-        [
-            (None, 0.9, True),
-            (None, 0.91, False),
-            (ModelRef("/m/old", "old", 0.89), 0.5, True),
-            (ModelRef("/m/old", "old", 0.9), 0.5, True),
-            (ModelRef("/m/old", "old", 0.91), 0.5, False),
-            (ModelRef("/m/new", "new", 0.95), 0.5, True),
-        ],
-    )
-    def test_decision(self, serving: ModelRef | None, floor: float, deploys: bool) -> None:
-        decision = gate.decide(self.NEW, serving, floor)
-        assert decision.deploy is deploys
-        assert "0.9000" in decision.reason
 
 
 class TestVolume:

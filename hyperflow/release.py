@@ -1,0 +1,166 @@
+"""The end of every run: decide, deploy, test where it is served; one run at a time for one service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hyperflow import cards, compare, data, drift, gate, lease, report, runs, smoke
+from hyperflow.engines import get_engine
+from hyperflow.errors import Conflict, JobFailed
+from hyperflow.parameters import Parameters
+from hyperflow.specs import Endpoint, ModelRef
+from hyperflow.steps import Step, read_evaluation, write_page
+
+SMOKE_SEED = 0
+
+
+def decide(current: Step, parameters: Parameters, candidate: ModelRef, data_path: str) -> tuple[gate.Decision, str]:
+    """Compare the candidate with the floor and, on the same test set, with what is served; return the verdict too.
+
+    On a yes the service is this run's until its smoke test has ended.
+    """
+    name = parameters.model_name
+    rule = gate.Rule(parameters.accuracy_floor, parameters.significance, parameters.force)
+    lease.hold(name, current.run_id, lease.STEP_SECONDS, lease.PATIENCE)
+    with _lease_ends_on(name, current.run_id):
+        serving = get_engine().serving(name)
+        comparison = _compare(candidate, serving, data_path, rule.force)
+        served = serving.model if serving else None
+        decision = gate.decide(candidate, served, comparison, rule)
+        current.record.update(
+            deploy=decision.deploy, reason=decision.reason, forced=decision.forced, candidate=candidate, serving=served,
+            comparison=comparison, rule=rule,
+        )  # fmt: skip
+        _judged(parameters, candidate, decision, served)
+    if not decision.deploy:
+        lease.release(name, current.run_id)
+    current.say(f"{'deploy' if decision.deploy else 'skip'}: {decision.reason}")
+    return decision, gate.verdict(candidate, served, comparison, rule, decision)
+
+
+def deploy(current: Step, parameters: Parameters, model: ModelRef) -> Endpoint:
+    """Serve the model beside, or in place of, what is served."""
+    lease.hold(parameters.model_name, current.run_id, parameters.deploy_timeout + lease.STEP_SECONDS)
+    with _lease_ends_on(parameters.model_name, current.run_id):
+        _decision_still_holds(current, parameters.model_name)
+        endpoint = get_engine().serve(parameters.serve_spec(current.run_id, model))
+    current.record.update(endpoint=endpoint)
+    current.say(f"{endpoint.name} answers at {endpoint.url}; look at {endpoint.location}")
+    return endpoint
+
+
+def predict(
+    current: Step, parameters: Parameters, endpoint: Endpoint, data_path: str, page: str
+) -> tuple[smoke.SmokeTest, Endpoint]:
+    """Test the deployed model with labelled images; promote it, or put the previous one back and fail."""
+    lease.hold(endpoint.name, current.run_id, lease.STEP_SECONDS)
+    with _lease_ends_on(endpoint.name, current.run_id):
+        tested = _test_and_promote(current, parameters, endpoint, data_path, page)
+    lease.release(endpoint.name, current.run_id)
+    return tested
+
+
+def _test_and_promote(
+    current: Step, parameters: Parameters, endpoint: Endpoint, data_path: str, page: str
+) -> tuple[smoke.SmokeTest, Endpoint]:
+    dataset = data.open_dataset(data_path)
+    labels = dataset.labels("test")
+    chosen = np.sort(np.random.default_rng(SMOKE_SEED).permutation(len(labels))[: parameters.smoke_instances])
+    images, labels = dataset.images("test")[chosen], labels[chosen]
+    try:
+        with drift.own_questions(endpoint):
+            result = smoke.run(endpoint, images, labels)
+        _judge(result, parameters)
+    except JobFailed as failure:
+        raise _restored(endpoint, failure) from failure
+    promoted = get_engine().promote(endpoint.name)
+    cards.release(endpoint.name, current.run_id)
+    current.record.update(
+        endpoint=promoted, accuracy=result.accuracy, instances=result.instances, p50_ms=result.p50_ms,
+        p99_ms=result.p99_ms, classes=dataset.classes,
+    )  # fmt: skip
+    write_page(page, "Smoke test", [report.answers(images, labels, result.answers, dataset.classes)])
+    speed = f"p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
+    current.say(f"accuracy {result.accuracy:.3f} of {result.instances} images, {speed}, at {promoted.url}")
+    return result, promoted
+
+
+def _judge(result: smoke.SmokeTest, parameters: Parameters) -> None:
+    if result.accuracy < parameters.smoke_accuracy_floor:
+        raise JobFailed(
+            "the deployed model reads too few images right",
+            f"{result.accuracy:.3f} of {result.instances}; smoke_accuracy_floor is {parameters.smoke_accuracy_floor}",
+            "see whether it was trained and is served with the same scaling of pixels",
+        )  # fmt: skip
+    if result.p99_ms > parameters.smoke_p99_ms:
+        raise JobFailed(
+            "the deployed model answers too slowly",
+            f"99 % of requests took up to {result.p99_ms:.1f} ms; smoke_p99_ms is {parameters.smoke_p99_ms:g}",
+            "give the service more cpu or replicas, or raise smoke_p99_ms",
+        )  # fmt: skip
+
+
+def _restored(endpoint: Endpoint, failure: JobFailed) -> JobFailed:
+    """Put the previous model back and say both what failed and what is served now."""
+    try:
+        back = get_engine().restore(endpoint.name)
+    except JobFailed as error:
+        return JobFailed(f"{failure.what}, and nothing could be put back", f"{failure.why}\n{error}", failure.remedy)
+    now = f"the previous model ({back.model.path}) is served again at {back.url}"
+    return JobFailed(f"{failure.what}; {now}", failure.why, failure.remedy)
+
+
+def _compare(candidate: ModelRef, serving: Endpoint | None, data_path: str, force: bool) -> compare.Comparison | None:
+    """Have the serving model read the candidate's test set; a forced run does without where it does not answer."""
+    if serving is None or serving.model.run_id == candidate.run_id:
+        return None
+    dataset = data.open_dataset(data_path)
+    labels = dataset.labels("test")
+    try:
+        with drift.own_questions(serving):
+            theirs = compare.ask(serving, dataset.images("test"), "decide")
+    except JobFailed as error:
+        if not force:
+            raise
+        print(f"not compared: {error}", flush=True)
+        return None
+    ours = compare.predictions(read_evaluation(candidate.path), dataset.digest, len(labels))
+    if ours is None:
+        return compare.unpaired(candidate.accuracy, theirs, labels)
+    return compare.paired(ours, theirs, labels)
+
+
+@contextmanager
+def _lease_ends_on(model_name: str, run_id: str) -> Iterator[None]:
+    """Let other runs have the service if the block fails."""
+    try:
+        yield
+    except BaseException:
+        lease.release(model_name, run_id)
+        raise
+
+
+def _decision_still_holds(current: Step, model_name: str) -> None:
+    """Refuse to deploy where another model has gone live since the decision: a step that is retried may be late."""
+    decided = runs.record(current.run_id, "decide")
+    serving = get_engine().serving(model_name)
+    compared_with = (decided.get("serving") or {}).get("run_id")
+    if decided and serving and serving.model.run_id not in (current.run_id, compared_with):
+        raise Conflict(
+            f"run {serving.model.run_id} has gone live as {model_name} since this run's decision",
+            f"the candidate was compared with {f'run {compared_with}' if compared_with else 'nothing'}",
+            "run this again; it will be compared with what is served now",
+        )  # fmt: skip
+
+
+def _judged(parameters: Parameters, candidate: ModelRef, decision: gate.Decision, serving: ModelRef | None) -> None:
+    card = cards.read(Path(candidate.path))
+    if card and not (serving and serving.run_id == candidate.run_id):
+        against = serving.run_id if serving else ""
+        answer = replace(card, deploy=decision.deploy, reason=decision.reason, against=against, forced=decision.forced)
+        cards.write(parameters.model_name, answer)

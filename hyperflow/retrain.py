@@ -1,0 +1,189 @@
+"""What a recurring run has to do: nothing, train with the known best values, or search for better ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from hyperflow import cards, compare, data, drift, report, retention
+from hyperflow.engines import Engine, get_engine
+from hyperflow.parameters import Parameters
+from hyperflow.specs import Endpoint, Value
+from hyperflow.steps import Step, read_evaluation, write_page
+
+Action = Literal["skip", "train", "tune"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the plan is made from.
+
+    Args:
+        data: Digest of the data set now.
+        code: Digest of the trainer now.
+        parameters: The values known best: the serving model's, overridden by those given.
+        serving: Card of the serving model; None where nothing is served, or nothing is known of it.
+        refused: Card of a model of this data, trainer and values that was refused beside the serving one, or None.
+        since_tuning: Trainings since the last search, this one included.
+        accuracy: The serving model's accuracy on this test set; None where that was not asked for.
+        psi: Population stability index of the answers since the last look; None where nothing is known.
+    """
+
+    data: str
+    code: str
+    parameters: Mapping[str, Value]
+    serving: cards.Card | None
+    refused: cards.Card | None = None
+    since_tuning: int = 1
+    accuracy: float | None = None
+    psi: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do, and why.
+
+    Args:
+        action: `skip`, `train` or `tune`.
+        reason: One sentence.
+        parameters: What to train with; empty where a search finds it.
+    """
+
+    action: Action
+    reason: str
+    parameters: Mapping[str, Value]
+
+
+def choose(facts: Facts, parameters: Parameters) -> Plan:
+    """Decide what to do.
+
+    Args:
+        facts: What is known.
+        parameters: What the user asks for.
+    """
+    known, serving = facts.parameters, facts.serving
+    if not parameters.force and (idle := _nothing_new(facts)):
+        return Plan("skip", idle, known)
+    if not known:
+        return Plan("tune", "no hyper-parameters are known: no model is served, and none were given", {})
+    if why := _reason_to_tune(facts, parameters):
+        return Plan("tune", why, {})
+    if serving is None:
+        return Plan("train", "no model is served", known)
+    news = [name for name, one, other in (
+        ("the data", facts.data, serving.data), ("the trainer", facts.code, serving.code),
+    ) if one != other]  # fmt: skip
+    news += [] if cards.same_parameters(known, serving.parameters) else ["best_parameters"]
+    changed = f"{' and '.join(news)} changed since run {serving.run_id}" if news else "force is set"
+    return Plan("train", changed, known)
+
+
+def _nothing_new(facts: Facts) -> str:
+    serving, refused = facts.serving, facts.refused
+    now = (facts.data, facts.code)
+    if serving and now == (serving.data, serving.code) and cards.same_parameters(facts.parameters, serving.parameters):
+        return f"data and trainer are those of the model now serving (run {serving.run_id})"
+    if refused:
+        return f"run {refused.run_id} has tried this data and trainer already and was refused: {refused.reason}"
+    return ""
+
+
+def _reason_to_tune(facts: Facts, parameters: Parameters) -> str:
+    if facts.serving is None or parameters.best_parameters:
+        return ""
+    fallen = facts.serving.accuracy - facts.accuracy if facts.accuracy is not None else 0.0
+    if parameters.retune_every and facts.since_tuning >= parameters.retune_every:
+        return f"training {facts.since_tuning} since the last search; retune_every is {parameters.retune_every}"
+    if fallen > parameters.retune_accuracy_drop > 0:
+        return (
+            f"the serving model's accuracy has fallen from {facts.serving.accuracy:.4f} to {facts.accuracy:.4f} "
+            f"on the new test set; retune_accuracy_drop is {parameters.retune_accuracy_drop:g}"
+        )
+    if facts.psi is not None and facts.psi > parameters.retune_drift > 0:
+        return (
+            f"the answers have drifted: their stability index is {facts.psi:.3f}; "
+            f"retune_drift is {parameters.retune_drift:g}"
+        )
+    return ""
+
+
+def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tuple[Plan, dict[str, float]]:
+    """Tidy the volume, see how the serving model does, and decide what to do.
+
+    Returns:
+        The plan, and the metrics that led to it.
+    """
+    dataset = data.open_dataset(data_path)
+    engine = get_engine()
+    _tidy(current, parameters, dataset.name, engine)
+    endpoint = engine.serving(parameters.model_name)
+    drifted = _drift(endpoint) if endpoint else None
+    facts = _facts(current, parameters, dataset, endpoint, drifted)
+    made = choose(facts, parameters)
+    metrics = {"serving-accuracy": facts.accuracy} if facts.accuracy is not None else {}
+    if drifted:
+        metrics |= {
+            "drift-psi": drifted.psi, "drift-chi-square": drifted.chi_square, "drift-p": drifted.p_value,
+            "drift-instances": drifted.instances, "mean-confidence": drifted.confidence,
+        }  # fmt: skip
+    current.record.update(
+        action=made.action, reason=made.reason, parameters=dict(made.parameters), metrics=metrics,
+        drift=asdict(drifted) if drifted else None, classes=dataset.classes, retune_drift=parameters.retune_drift,
+    )  # fmt: skip
+    write_page(page, "Plan", report.plan(current.record))
+    current.say(f"{made.action}: {made.reason}")
+    return made, metrics
+
+
+def _facts(
+    current: Step, parameters: Parameters, dataset: data.Dataset, endpoint: Endpoint | None, drifted: drift.Drift | None
+) -> Facts:
+    code = cards.code(parameters.train_spec(current.run_id, dataset.path, {}))
+    known = {**(endpoint.model.parameters if endpoint else {}), **parameters.best_parameters}
+    made = [card for card in cards.all_of(parameters.model_name) if card.run_id != current.run_id]
+    if endpoint is None:
+        return Facts(dataset.digest, code, known, None)
+    serving = next((card for card in made if card.run_id == endpoint.model.run_id), None)
+    serving = serving or cards.Card(
+        endpoint.model.run_id, endpoint.model.data, "", endpoint.model.parameters, endpoint.model.accuracy
+    )
+    refused = [
+        card for card in made
+        if card.deploy is False and card.against == serving.run_id and (card.data, card.code) == (dataset.digest, code)
+        and cards.same_parameters(card.parameters, known)
+    ]  # fmt: skip
+    accuracy = None
+    if serving.data != dataset.digest and not refused:
+        with drift.own_questions(endpoint):
+            answers = compare.ask(endpoint, dataset.images("test"), "plan")
+        accuracy = float(np.mean(answers == dataset.labels("test")))
+    return Facts(
+        dataset.digest, code, known, serving, refused[-1] if refused else None,
+        made[-1].since_tuning + 1 if made else 1, accuracy, drifted.psi if drifted else None,
+    )  # fmt: skip
+
+
+def _drift(endpoint: Endpoint) -> drift.Drift | None:
+    traffic = drift.recent(endpoint)
+    evaluation = read_evaluation(endpoint.model.path)
+    counts = evaluation.get("train_class_counts")
+    if traffic is None or not counts:
+        return None
+    return drift.measure(traffic, counts, float(evaluation.get("mean_confidence", 0.0)))
+
+
+def _tidy(current: Step, parameters: Parameters, dataset: str, engine: Engine) -> None:
+    def live() -> list[str]:
+        endpoint = engine.serving(parameters.model_name)
+        models = (endpoint.model, endpoint.previous) if endpoint else ()
+        return [model.run_id for model in models if model]
+
+    longest = parameters.tune_timeout + parameters.train_timeout + parameters.deploy_timeout
+    keep = retention.Keep(parameters.keep_models, parameters.keep_runs, float(longest))
+    deleted = retention.sweep(parameters.model_name, current.run_id, dataset, keep, live)
+    current.record.update(deleted=deleted)
+    for name in deleted:
+        print(f"deleted {name}, which is older than what is kept", flush=True)
