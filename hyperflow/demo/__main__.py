@@ -20,7 +20,10 @@ def run(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     try:
         model = parse_model(options.model)
-        main(options.url, options.name, options.port, host=options.host, source=options.source, model=lambda: model)
+        main(
+            options.url, options.name, options.port, host=options.host, dataset=options.dataset,
+            source=options.source, model=lambda: model,
+        )  # fmt: skip
     except HyperflowError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -50,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         "name": ("HYPERFLOW_MODEL_NAME", "fashion-mnist", "the model's name"),
         "host": ("HYPERFLOW_DEMO_HOST", "127.0.0.1", "address to listen on"),
         "port": ("HYPERFLOW_DEMO_PORT", "7860", "port to listen on; 0 for any free one"),
-        "source": ("HYPERFLOW_DATA_SOURCE", "", "where to load test images from if the volume has none"),
+        "dataset": ("HYPERFLOW_DATASET", "fashion-mnist", "the data set whose test images can be picked"),
+        "source": ("HYPERFLOW_DATA_SOURCE", "", "where to load it from if the volume has none"),
         "model": ("HYPERFLOW_MODEL", "", "what is served, as JSON: path, runId, accuracy"),
     }
     for name, (variable, default, meaning) in settings.items():

@@ -18,21 +18,23 @@ ASKED_FOR_MISREAD = 256
 """How many images are asked about in one request to find misread ones; predictors take no more."""
 
 
-def find_dataset(source: str = "") -> Dataset:
-    """Open the data set on the volume, or load it from a source.
+def find_dataset(dataset: str = fashion_mnist.NAME, source: str = "") -> Dataset:
+    """Open a data set on the volume, or load it from a source.
 
     Args:
+        dataset: The data set's name.
         source: Where to load it from if the volume has none, as in `hyperflow.data.load`; empty to load nothing.
 
     Raises:
         DataError: There is none, or it is damaged.
         Unavailable: It was found elsewhere, and the volume cannot be written.
     """
-    stored = sorted((volume.root() / "data" / fashion_mnist.NAME).glob(f"*/{data.DESCRIPTION}"))
-    if stored or not source:
-        newest = max(stored, key=lambda path: path.stat().st_mtime, default=volume.root() / data.DESCRIPTION)
-        return data.open_dataset(str(newest.parent))
-    return data.load(source, fashion_mnist.NAME)
+    folder = volume.data_path(dataset, "")
+    stored = list(folder.glob(f"*/{data.DESCRIPTION}"))
+    if not stored and source:
+        return data.load(source, dataset)
+    newest = max(stored, key=lambda path: path.stat().st_mtime, default=folder / data.DESCRIPTION)
+    return data.open_dataset(str(newest.parent))
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from hyperflow import fashion_mnist
+from hyperflow.demo.gallery import Gallery, find_dataset
+from hyperflow.demo.predictor import Predictor
 from hyperflow.errors import DataError, InvalidParameter, Unavailable
 from hyperflow.specs import ModelRef
 
@@ -40,6 +44,7 @@ def main(
     port: int = 7860,
     *,
     host: str = "127.0.0.1",
+    dataset: str = fashion_mnist.NAME,
     source: str = "",
     model: Callable[[], ModelRef | None] = lambda: None,
 ) -> None:
@@ -50,30 +55,31 @@ def main(
         name: The model's name.
         port: Port of the page; 0 for any free one.
         host: Address to listen on.
-        source: Where to load the test images from if the volume has none; empty to do without.
+        dataset: The data set whose test images can be picked.
+        source: Where to load it from if the volume has none; empty to do without.
         model: Returns what is known of the model served now; called whenever the page is opened.
 
     Raises:
         InvalidParameter: The URL or the name cannot work.
         Unavailable: The port is taken, or Gradio is not installed.
     """
+    app = application(Predictor(url, name), _gallery(dataset, source), model)
     import uvicorn
 
-    app = application(url, name, source, model)
     with _listen(host, port) as listener:
         print(f"The page is at http://{host}:{listener.getsockname()[1]}", flush=True)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, ws="none",
             limit_concurrency=256, timeout_graceful_shutdown=2,
         )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
 
-def application(url: str, name: str, source: str, model: Callable[[], ModelRef | None]) -> App:
+def application(predictor: Predictor, gallery: Gallery | None, model: Callable[[], ModelRef | None]) -> App:
     """Make the page's ASGI application.
 
     Raises:
-        InvalidParameter: The URL or the name cannot work.
         Unavailable: Gradio is not installed.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
@@ -85,14 +91,12 @@ def application(url: str, name: str, source: str, model: Callable[[], ModelRef |
         raise Unavailable("the demo page cannot be served", str(error), "pip install hyperflow[demo]") from error
     from hyperflow.demo import views
     from hyperflow.demo.page import Page, theme
-    from hyperflow.demo.predictor import Predictor
 
-    page = Page(Predictor(url, name), _gallery(source), model)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
-        outer, page.blocks(), path="/", footer_links=[], run_history=False, show_error=False, max_file_size=0,
-        ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, theme=theme(),
-        css=views.asset("page.css"),
+        outer, Page(predictor, gallery, model).blocks(), path="/", footer_links=[], run_history=False,
+        show_error=False, max_file_size=0, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
+        theme=theme(), css=views.asset("page.css"),
     )  # fmt: skip
     return Shield(outer)
 
@@ -145,12 +149,10 @@ def _headers() -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-def _gallery(source: str) -> Any:
-    from hyperflow.demo.gallery import Gallery, find_dataset
-
+def _gallery(dataset: str, source: str) -> Gallery | None:
     try:
-        dataset = find_dataset(source)
-        return Gallery(dataset.images("test"), dataset.labels("test"), dataset.classes)
+        found = find_dataset(dataset, source)
+        return Gallery(found.images("test"), found.labels("test"), found.classes)
     except (DataError, Unavailable) as error:
         LOGGER.warning("there are no test images to pick from: %s", error)
         return None
