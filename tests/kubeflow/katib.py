@@ -33,6 +33,7 @@ class Katib:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._ended: dict[str, threading.Event] = {}
+        self._closed = False
 
     def handle(self, event: Event) -> None:
         name = event.object["metadata"]["name"]
@@ -43,13 +44,19 @@ class Katib:
             if event.type == "DELETED" or types & set(_ENDS):
                 self._ended[name].set()
 
+    def close(self) -> None:
+        """Let go of trials that will never end now."""
+        self._closed = True
+        for ended in list(self._ended.values()):
+            ended.set()
+
     def _search(self, experiment: Object) -> None:
         spec, chance, number = experiment["spec"], random.Random(1), 0
         add_condition(self._emulator, EXPERIMENTS, experiment, condition("Created", "ExperimentCreated"))
         add_condition(self._emulator, EXPERIMENTS, experiment, condition("Running", "ExperimentRunning"))
         with ThreadPoolExecutor(spec["parallelTrialCount"]) as pool:
             running: set[Future[None]] = set()
-            while not self._conclude(experiment):
+            while not self._closed and not self._conclude(experiment):
                 while len(running) < spec["parallelTrialCount"] and number < spec["maxTrialCount"]:
                     number += 1
                     name = f"{experiment['metadata']['name']}-{chance.getrandbits(32):08x}"
@@ -81,7 +88,8 @@ class Katib:
         job["metadata"] = {**job.get("metadata", {}), "name": name, "ownerReferences": [owned(trial, "Trial")]}
         self._emulator.store.create(key, namespace, job)
         self._ended[name].wait()
-        self._end_trial(experiment, trial, key)
+        if not self._closed:
+            self._end_trial(experiment, trial, key)
 
     def _end_trial(self, experiment: Object, trial: Object, key: Key) -> None:
         namespace, name = trial["metadata"]["namespace"], trial["metadata"]["name"]

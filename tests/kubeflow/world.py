@@ -42,8 +42,8 @@ def kubeflow_world(folder: Path) -> Iterator[KubeflowEngine]:
 @contextmanager
 def controllers(emulator: Emulator, volume: Path) -> Iterator[None]:
     """Run the control plane."""
-    kubelet, kserve = Kubelet(emulator, volume), KServe(emulator, volume)
-    parts: list[Controller] = [kubelet, JobController(emulator), TrainingOperator(emulator), Katib(emulator), kserve]
+    kubelet, kserve, katib = Kubelet(emulator, volume), KServe(emulator, volume), Katib(emulator)
+    parts: list[Controller] = [kubelet, JobController(emulator), TrainingOperator(emulator), katib, kserve]
     stop = threading.Event()
 
     def manage() -> None:
@@ -58,6 +58,7 @@ def controllers(emulator: Emulator, volume: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(5)
+        katib.close()
         kubelet.close()
         kserve.close()
 
