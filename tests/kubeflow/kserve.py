@@ -67,11 +67,12 @@ class KServe:
             door = self._doors.setdefault(name, Door())
         if "canaryTrafficPercent" not in item["spec"]["predictor"] or not door.port:
             door.port = port
+        rolled_out = {"latestRolledoutRevision": f"{name}-{door.port}"}
         self._deployment(item, updated=1)
         ready = [condition(kind, "") for kind in ("PredictorReady", "IngressReady", "Ready")]
         loaded = {"transitionStatus": "UpToDate", "states": {"activeModelState": "Loaded", "targetModelState": ""}}
         revision = f"{name}-{port}"
-        revisions = {"latestCreatedRevision": revision, "latestReadyRevision": revision} if is_knative(item) else {}
+        revisions = {"latestCreatedRevision": revision, "latestReadyRevision": revision, **rolled_out}
         canaries = [{"name": canary["predictor"]["name"], "ready": True} for canary in item["spec"].get("canary", [])]
         self._status(
             item,
@@ -79,7 +80,7 @@ class KServe:
             url=door.url,
             address={"url": door.url},
             modelStatus=loaded,
-            components={"predictor": revisions},
+            components={"predictor": revisions if is_knative(item) else {}},
             canaryStatuses=canaries,
         )
 

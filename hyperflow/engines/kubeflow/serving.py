@@ -265,6 +265,8 @@ class Rollout:
             return f"a revision after {self._stale}" if self._stale else "the first revision"
         if self.knative and self._revisions[0] != self._revisions[1]:
             return f"revision {self._revisions[0]}"
+        if self.knative and self._lagging_traffic:
+            return f"all requests to go to {self._revisions[1]}"
         late = [name for name, item in self._deployments.items() if not _rolled_out(item)]
         if late:
             return f"Deployment {late[0]}"
@@ -295,6 +297,14 @@ class Rollout:
     @property
     def _model_status(self) -> Manifest:
         return dict(self.item.get("status", {}).get("modelStatus") or {})
+
+    @property
+    def _lagging_traffic(self) -> bool:
+        """Whether requests still go to an older revision although there is no canary."""
+        predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
+        rolled_out = predictor.get("latestRolledoutRevision", "")
+        has_canary = "canaryTrafficPercent" in self.item["spec"]["predictor"]
+        return not has_canary and rolled_out not in ("", self._revisions[1])
 
     @property
     def _revisions(self) -> tuple[str, str]:
