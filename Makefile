@@ -43,6 +43,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.local: requirements/local.txt setup.cfg | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/build.txt
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/local.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@

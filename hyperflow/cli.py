@@ -23,12 +23,14 @@ from hyperflow.progress import Progress as Forward
 
 if TYPE_CHECKING:
     from hyperflow.runner import Request
+    from hyperflow.specs import ModelRef
 
 app = typer.Typer(
     help="Tune, train and serve a model with one pipeline.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False,
 )  # fmt: skip
-console = Console()
+# a pipe or a log has no width: leave paths whole there
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")]
 Pipeline = Annotated[str, typer.Option(help="A pipeline in build/, or the path of a compiled one.")]
@@ -178,6 +180,34 @@ def stop(
 
 
 @app.command()
+def demo(
+    url: Annotated[str, typer.Option(help="Base URL of the predictor; by default the service on this machine.")] = "",
+    name: Annotated[str, typer.Option(help="The model's name.")] = "fashion-mnist",
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for any free one.", min=0, max=65535)] = 7860,
+    folder: Volume = None,
+    debug: Debug = False,
+) -> None:
+    """Serve a page on which to try a model: pick a test image, draw one or upload one."""
+    from hyperflow import demo as page
+    from hyperflow.engines.local.services import Services
+
+    with _told(debug):
+        _use_volume(folder)
+        services = Services(volume.root() / "services")
+        served = services.serving(name)
+        if not url and served is None:
+            raise Unavailable(
+                f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url"
+            )
+
+        def model() -> ModelRef | None:
+            now = services.serving(name)
+            return now.model if now and not url else None
+
+        page.main(url or (served.url if served else ""), name, port, source="auto", model=model)
+
+
+@app.command()
 def runs(folder: Volume = None, debug: Debug = False) -> None:
     """List the runs on the volume."""
     with _told(debug):
@@ -309,6 +339,8 @@ class _Bars:
 
 def _show_summary(summary: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
     smoke, decision = summary["smoke"], summary["decision"]
     rows = {"decision": f"[{_COLOURS[decision['outcome']]}]{decision['outcome']}[/]: {_escape(decision['reason'])}"}
     if summary["model_path"]:
