@@ -52,10 +52,13 @@ def sweep(model_name: str, run_id: str, dataset: str, keep: Keep, live: Callable
     made, ours = _names(models), [name for name in _names(folder) if _is_of(name, model_name)]
     working = {name for name in {*made, *ours} if runs.may_run(name, keep.longest)}
     stay = {*working, *live(), *cards.released(model_name)}
+    old_runs = _surplus(ours, stay, run_id, keep.runs, _started)
     gone = [models / name for name in _surplus(made, stay, run_id, keep.models, _made(models))]
-    gone += [folder / name for name in _surplus(ours, stay, run_id, keep.runs, _started)]
+    gone += [folder / name for name in old_runs]
     for path in gone:
         _delete(path)
+    for name in old_runs:
+        (volume.root() / "services" / f"{model_name}-{name}.log").unlink(missing_ok=True)
     gone += list(_unused_data(dataset, keep.longest))
     return [str(path.relative_to(volume.root())) for path in gone]
 
@@ -101,8 +104,10 @@ def _is_of(run_id: str, model_name: str) -> bool:
 
 def _made(models: Path) -> Callable[[str], float]:
     def age(name: str) -> float:
-        card = cards.read(models / name)
-        return card.made if card else (models / name).stat().st_mtime
+        card, model = cards.read(models / name), models / name / volume.MODEL_VERSION
+        if card or not model.exists():
+            return card.made if card else 0.0  # what a dead training left is the first to go
+        return model.stat().st_mtime
 
     return age
 

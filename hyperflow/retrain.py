@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -179,7 +180,7 @@ def _tidy(current: Step, parameters: Parameters, dataset: str, engine: Engine) -
     def live() -> list[str]:
         endpoint = engine.serving(parameters.model_name)
         models = (endpoint.model, endpoint.previous) if endpoint else ()
-        return [model.run_id for model in models if model]
+        return [Path(model.path).name for model in models if model]
 
     longest = parameters.tune_timeout + parameters.train_timeout + parameters.deploy_timeout
     keep = retention.Keep(parameters.keep_models, parameters.keep_runs, float(longest))

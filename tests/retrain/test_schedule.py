@@ -1,0 +1,89 @@
+"""Running again and again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hyperflow import schedule
+from hyperflow.errors import Cancelled, InvalidParameter, JobFailed
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("text", "span"), [("90s", 90), ("30m", 1800), ("6h", 21600), ("1d", 86400), ("1.5h", 5400)])
+def test_spans(text: str, span: float) -> None:
+    assert schedule.seconds(text) == span
+
+
+@pytest.mark.parametrize("text", ["", "6", "h", "-1h", "0m", "6 h", "1w"])
+def test_what_is_no_span_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="--every"):
+        schedule.seconds(text)
+
+
+@pytest.mark.parametrize(("now", "following"), [(0.0, 10.0), (9.9, 10.0), (10.0, 20.0), (35.0, 40.0)])
+def test_what_was_missed_is_not_made_up_for(now: float, following: float) -> None:
+    assert schedule.next_start(0.0, 10.0, now) == following
+
+
+def test_failing_run_is_said_and_ends_nothing() -> None:
+    said: list[str] = []
+    ends = iter([JobFailed("it broke", "a cause"), JobFailed("again"), Cancelled("enough")])
+
+    def run() -> None:
+        raise next(ends)
+
+    with pytest.raises(Cancelled):
+        schedule.forever(0.01, run, said.append)
+    assert [line for line in said if line.startswith("error")] == ["error: it broke\n  cause: a cause", "error: again"]
+    assert sum(line.startswith("next run at") for line in said) == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_command_goes_on_after_a_failure_until_it_is_told_to_stop(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    words = [
+        "run",
+        "--pipeline",
+        "retrain",
+        "--every",
+        "1h",
+        "--set",
+        f"data_source={tmp_path}",
+        "--set",
+        "dataset=none",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hyperflow", *words, "--folder", str(tmp_path / "volume")],
+        cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    output = ""
+    for line in process.stdout:
+        output += line
+        if "next run at" in line:
+            break
+    assert "error: " in output, output
+    time.sleep(0.1)
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == code, output + rest
+    assert "Traceback" not in rest
+
+
+def test_run_id_and_every_exclude_each_other(tmp_path: Path) -> None:
+    words = ["run", "--pipeline", "retrain", "--every", "1h", "--run-id", "x", "--folder", str(tmp_path)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "hyperflow", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    assert "--run-id" in ended.stderr
