@@ -1,4 +1,4 @@
-"""The API server as the stand-ins of a test cluster use it: plain objects, with all rights, patient when it restarts."""
+"""The API server as the stand-ins of a test cluster use it: plain objects, all rights, patience when it restarts."""
 
 from __future__ import annotations
 

@@ -192,6 +192,7 @@ class ControlPlane:
             "bind-address": "127.0.0.1",
             "secure-port": self._manager_port,
             "flex-volume-plugin-dir": self.folder / "flex-volume",
+            "pvclaimbinder-sync-period": "1s",
             # The one node is a stand-in without a heartbeat, which would count as lost after a minute.
             "controllers": "*,-node-lifecycle-controller,-taint-eviction-controller",
         }

@@ -35,7 +35,8 @@ class ContainerLog:
         seen, ended = 0, False
         while not ended:
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or len(self.lines) > seen, timeout=1)
+                while len(self.lines) == seen and not self._ended:
+                    self._changed.wait()
                 fresh, ended = self.lines[seen:], self._ended
             seen += len(fresh)
             yield fresh

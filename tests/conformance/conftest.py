@@ -15,6 +15,7 @@ from hyperflow import volume
 from hyperflow.engines import Engine
 from hyperflow.engines.local import LocalEngine, processes
 from hyperflow.progress import Progress
+from tests.cluster.world import real_cluster_world
 from tests.kubeflow.world import kubeflow_world
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
@@ -38,7 +39,14 @@ def warm() -> Iterator[None]:
         yield
 
 
-WORLDS: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {"local": local_world, "kubeflow": kubeflow_world}
+WORLDS: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
+    "local": local_world,
+    "kubeflow": kubeflow_world,
+    "cluster": real_cluster_world,
+}
+_PARAMETERS = [
+    pytest.param(name, marks=pytest.mark.cluster) if name == "cluster" else pytest.param(name) for name in WORLDS
+]
 
 
 class Said(list[Progress]):
@@ -50,7 +58,7 @@ def said() -> Said:
     return Said()
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=_PARAMETERS)
 def engine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
 ) -> Iterator[Engine]:
