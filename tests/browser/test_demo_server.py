@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -27,17 +28,22 @@ def ask(page: str, method: str, path: str, body: bytes | None = None) -> tuple[i
 
 def send(page: str, event_data: object) -> str:
     """Send what the page's script sends, or ought not to; return what the page would show."""
+    outcome = call(page, event_data)
+    assert outcome["success"], outcome
+    return str(outcome["output"]["data"][0])
+
+
+def call(page: str, event_data: object) -> dict[str, Any]:
     config = json.loads(ask(page, "GET", "/config")[2])
     ids = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "draw"]
     function = next(each for each in config["dependencies"] if [ids[0], "ask"] in each["targets"])
     session = uuid.uuid4().hex
-    call = {"data": [], "event_data": event_data, "fn_index": function["id"], "session_hash": session}
-    status, _, _ = ask(page, "POST", "/gradio_api/queue/join", json.dumps(call).encode())
+    body = {"data": [], "event_data": event_data, "fn_index": function["id"], "session_hash": session}
+    status, _, _ = ask(page, "POST", "/gradio_api/queue/join", json.dumps(body).encode())
     assert status == 200
     events = ask(page, "GET", f"/gradio_api/queue/data?session_hash={session}")[2]
-    done = [json.loads(line) for line in re.findall(r"^data: (.*)$", events, re.M) if "process_completed" in line]
-    assert done[0]["success"], done
-    return str(done[0]["output"]["data"][0])
+    messages = [json.loads(line) for line in re.findall(r"^data: (.*)$", events, re.M)]
+    return next(message for message in messages if message["msg"] == "process_completed")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +112,7 @@ def test_a_body_of_no_stated_length_is_refused(page: str) -> None:
         None, [], "picture", 7, {}, {"index": -1}, {"index": 10**9}, {"index": "0"}, {"index": True}, {"index": None},
         {"index": 1.5}, {"picture": None}, {"picture": 5}, {"picture": "data:image/png;base64,"},
         {"picture": "data:image/png;base64,%%%"}, {"picture": "data:text/html;base64,PHNjcmlwdD4="},
-        {"picture": "http://192.0.2.1/a.png"}, {"picture": "file:///etc/hostname"}, {"picture": {"path": "/etc/hostname"}},
+        {"picture": "http://192.0.2.1/a.png"}, {"picture": "file:///etc/hostname"},
     ],
 )  # fmt: skip
 def test_what_is_no_picture_gets_a_reason(page: str, sent: object) -> None:
@@ -114,3 +120,10 @@ def test_what_is_no_picture_gets_a_reason(page: str, sent: object) -> None:
     assert 'role="alert"' in shown
     assert "Traceback" not in shown
     assert "/etc/hostname" not in shown
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "http://192.0.2.1/a.png", "../../etc/hostname"])
+def test_a_reference_to_a_file_is_not_followed(page: str, path: str) -> None:
+    outcome = call(page, {"picture": {"path": path, "meta": {"_type": "gradio.FileData"}}})
+    shown = outcome["output"]["data"][0] if outcome["success"] else outcome["output"]["error"]
+    assert "cannot be accessed" in shown or "did not arrive as a picture" in shown
