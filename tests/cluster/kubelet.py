@@ -78,6 +78,10 @@ class Kubelet:
         for pod in [pod for pod in list(self._pods.values()) if pod.namespace == namespace]:
             pod.end()
 
+    def running(self, namespace: str) -> list[str]:
+        """Return the names of the pods of a namespace that have a process now."""
+        return [pod.name for pod in list(self._pods.values()) if pod.namespace == namespace and pod.is_running]
+
     def _follow(self) -> None:
         for kind, item in self._api.watch("/api/v1/pods", self._stop):
             metadata = item["metadata"]
@@ -109,6 +113,7 @@ class Pod:
         self._log_file = folder / f"{self.namespace}-{self.name}-{self.uid}.log"
         self._address = kubelet.network.address(self.uid)
         self._restarts, self._last = 0, {}
+        self.is_running = False
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._job: Job | None = None
@@ -163,12 +168,14 @@ class Pod:
                 log.add(str(error))
                 log.end()
                 return 127
+            self.is_running = True
         probe = threading.Thread(target=self._probe, args=(api, self._job), daemon=True)
         self._report(api, "Running", {"running": {"startedAt": _now()}}, ready="readinessProbe" not in self._main)
         probe.start()
         for line in self._job.lines():
             log.add(line)
         code = self._job.wait()
+        self.is_running = False
         log.end()
         return code
 

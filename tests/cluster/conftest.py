@@ -1,0 +1,47 @@
+"""A volume for each test, and a word on what had to be imitated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hyperflow import volume
+from tests.cluster.binaries import default_cache, missing
+from tests.cluster.world import World, cluster_world
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the volume's folder."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    monkeypatch.setenv(volume.ENVIRONMENT, str(folder))
+    monkeypatch.delenv("KFP_POD_NAME", raising=False)
+    return folder
+
+
+@pytest.fixture
+def world(root: Path, tmp_path: Path) -> Iterator[World]:
+    """Give a namespace of a real cluster, and the engine in it."""
+    with cluster_world(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def idle_world(root: Path, tmp_path: Path) -> Iterator[World]:
+    """Give a namespace whose pods stay Pending and whose Experiments nobody takes up."""
+    with cluster_world(tmp_path, run_pods=False) as made:
+        yield made
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which binaries were not there, so that nobody takes an imitation for the original."""
+    absent = missing(default_cache())
+    if absent and config.option.markexpr == "cluster":
+        terminalreporter.section("LEFT OUT")
+        terminalreporter.line(f"not built: {', '.join(absent)}")
+        terminalreporter.line(
+            "Katib's controller, webhook and suggestion service were played by tests/kubeflow/katib.py"
+        )

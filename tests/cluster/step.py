@@ -1,0 +1,49 @@
+"""A step as a process of its own, to be killed: `python -m tests.cluster.step tune|train RUN_ID PAUSE EXIT_CODE`.
+
+It says `ready` when it has imported everything, and at the end what came of it and what that took, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+
+from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.errors import HyperflowError
+from hyperflow.specs import TrainSpec, TuneSpec
+from hyperflow.volume import MOUNT_PATH
+from tests.kubeflow.specs import trainer, training, tuning
+
+
+def tune_spec(run_id: str, pause: float, fail: int = 0) -> TuneSpec:
+    """Search with four trials of three epochs, or with trials that fail."""
+    return tuning(run_id=run_id, trainer=trainer(pause=pause, fail=fail), epochs=3)
+
+
+def train_spec(run_id: str, pause: float, fail: int = 0) -> TrainSpec:
+    """Train three epochs, or fail at once."""
+    path = f"{MOUNT_PATH}/models/line/{run_id}/1"
+    return training(run_id=run_id, trainer=trainer(pause=pause, fail=fail), model_path=path)
+
+
+def main(verb: str, run_id: str, pause: float, fail: int) -> int:
+    """Run one verb of the engine; exit as a step does."""
+    from hyperflow.engines.kubeflow.manifests import experiment, tfjob
+
+    engine = KubeflowEngine()
+    tune, train = tune_spec(run_id, pause, fail), train_spec(run_id, pause, fail)
+    experiment(tune), tfjob(train)  # the SDKs are imported at first use
+    print("ready", flush=True)
+    try:
+        result = {"best": engine.tune(tune).best.value} if verb == "tune" else dict(engine.train(train).metrics)
+    except HyperflowError as error:
+        print(error, flush=True)
+        return error.exit_code
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({**result, "memory": usage.ru_maxrss * 1024}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))
