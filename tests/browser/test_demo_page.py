@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from selenium.common.exceptions import StaleElementReferenceException
@@ -15,6 +16,8 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
+
+from hyperflow.demo.pictures import from_data_url, to_input
 
 from .conftest import SCREENSHOTS, World
 
@@ -52,6 +55,10 @@ class Visitor:
         self.wait(lambda: self.all("#answer .classes li"))
         rows = [[part.text for part in row.find_elements(By.XPATH, "span")] for row in self.all("#answer .classes li")]
         return {name.removesuffix(" ✓"): float(percent.removesuffix(" %")) for name, _, percent in rows}
+
+    def got(self) -> str:
+        """Return the picture of what the model got, as a data URL."""
+        return self.one("#answer img").get_attribute("src") or ""
 
     def screenshot(self, name: str) -> None:
         if SCREENSHOTS:
@@ -116,12 +123,12 @@ def test_a_drawing_is_answered_after_each_stroke(visitor: Visitor) -> None:
     visitor.wait(canvas.is_displayed)
     trousers = [(-45, -120), (90, 0), (-90, 25), (90, 0), (-90, 15), (0, 190), (18, 0), (0, -190), (54, 0), (0, 190)]
     draw(visitor, canvas, [*trousers, (18, 0), (0, -190)])
-    first = visitor.answered()
+    first, before = visitor.answered(), visitor.got()
     assert visitor.text("#answer p.read") == f"{max(first, key=first.__getitem__)} {max(first.values()):.1f} %"
     assert not visitor.all("#answer .verdict")  # nobody knows what it is
     visitor.screenshot("draw")
     draw(visitor, canvas, [(-110, -110), (220, 0)])
-    visitor.wait(lambda: visitor.answered() != first)
+    visitor.wait(lambda: visitor.got() != before)
 
 
 def test_an_uploaded_photograph_is_shown_as_the_model_gets_it(visitor: Visitor, tmp_path: Path) -> None:
@@ -131,7 +138,8 @@ def test_an_uploaded_photograph_is_shown_as_the_model_gets_it(visitor: Visitor, 
     visitor.one("#upload input").send_keys(str(path))
     assert len(visitor.answered()) == CLASSES
     assert visitor.one("#upload canvas").is_displayed()
-    assert (visitor.one("#answer img").get_attribute("src") or "").startswith("data:image/png;base64,")
+    shown = np.asarray(from_data_url(visitor.got()), float)
+    assert np.abs(shown - to_input(photograph())).mean() < 3
     visitor.screenshot("upload")
 
 
