@@ -101,7 +101,9 @@ def test_a_large_body_is_refused(page: str) -> None:
 
 def test_a_body_of_no_stated_length_is_refused(page: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(page).netloc, timeout=20)
-    connection.request("POST", "/gradio_api/queue/join", iter([b"{}"]), encode_chunked=True)
+    connection.putrequest("POST", "/gradio_api/queue/join")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
 
