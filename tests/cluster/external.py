@@ -30,4 +30,4 @@ def external_cluster() -> Api | None:
         found = api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
     except Refusal:
         return None
-    return api if _WANTED <= {item["metadata"]["name"] for item in found} else None
+    return api if {item["metadata"]["name"] for item in found} >= _WANTED else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import http.client
 import json
 import socket
@@ -9,6 +10,7 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +37,8 @@ class Proxy:
         self.requests: list[Request] = []
         self.refused: list[Request] = []
         self.faults: list[Fault] = []
+        self.loses: Callable[[Request], bool] = lambda _: False
+        self.statuses: collections.Counter[int] = collections.Counter()
         self.latency = 0.0
         self._down_until = 0.0
         self._connections: set[socket.socket] = set()
@@ -129,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.proxy.latency)
         fault = self.proxy.fault_for(request)
         if fault is None:
-            self._pass(body)
+            self._pass(body, self.proxy.loses(request))
         else:
             self.proxy.refused.append(request)
             self._refuse(fault)
@@ -143,9 +147,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(fault.status, {"Content-Type": "application/json", **fault.headers, "Content-Length": len(data)})
             self.wfile.write(data)
 
-    def _pass(self, body: bytes) -> None:
-        """Hand the request on and the answer back, piece by piece as it comes."""
+    def _pass(self, body: bytes, lose: bool) -> None:
+        """Hand the request on and the answer back, piece by piece as it comes, or lose the answer."""
         answer = self._ask(body)
+        self.proxy.statuses[answer.status] += 1
+        if lose:
+            answer.read()
+            self.close_connection = True
+            return
         length = answer.getheader("Content-Length")
         headers: dict[str, object] = {k: v for k, v in answer.getheaders() if k.lower() not in _HOP}
         headers |= {"Content-Length": length} if length else {"Transfer-Encoding": "chunked"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,9 @@ _ASSIGNED = ("uid", "resourceVersion", "generation", "namespace")
 
 
 @pytest.fixture(scope="module")
-def api() -> Iterator[Api]:
+def api() -> Api:
     """Give the cluster of KUBECONFIG where it has the CRDs, else our own."""
-    yield external_cluster() or machinery().api
+    return external_cluster() or machinery().api
 
 
 def ask(api: Api, item: Object) -> Object:
