@@ -60,10 +60,16 @@ class Images:
         return ended.stdout
 
     def start(
-        self, target: str, *argv: str, mounts: Mapping[Path, str] | None = None, **environment: str
+        self, target: str, *argv: str, mounts: Mapping[Path, str] | None = None, name: str = "", **environment: str
     ) -> subprocess.Popen[str]:
+        """Start a program; one with a name can be told to stop."""
         command = self.command(target, argv, mounts or {}, environment)
+        command[2:2] = [f"--name={name}"] if name else []
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def stop(self, name: str) -> None:
+        """Send SIGTERM, as the kubelet does."""
+        subprocess.run([self.tool, "stop", "--time=40", name], check=True, stdout=subprocess.DEVNULL)
 
     def inspect(self, target: str) -> dict[str, Any]:
         command = [self.tool, "image", "inspect", self.reference(target)]
@@ -79,10 +85,7 @@ class Images:
 @pytest.fixture(scope="session")
 def images() -> Images:
     """What `make image-test` has built."""
-    built = Images(tool())
-    for target in TARGETS:
-        assert built.inspect(target), f"{built.reference(target)} is missing: make image-test"
-    return built
+    return Images(tool())
 
 
 @pytest.fixture(scope="session")

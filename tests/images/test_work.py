@@ -52,12 +52,13 @@ def test_a_model_trained_by_two_containers_answers_the_first_request(images: Ima
     assert evaluation["workers"] == 2
     port = free_port()
     words = ["--model_name=fashion-mnist", "--model_dir=/mnt/models", f"--http_port={port}", "--grpc_port=0"]
-    server = images.start("model", "python", "-m", "hyperflow.serving", *words, mounts={model: "/mnt/models:ro"})
+    name, mounts = f"hyperflow-predictor-{port}", {model: "/mnt/models:ro"}
+    server = images.start("model", "python", "-m", "hyperflow.serving", *words, mounts=mounts, name=name)
     try:
         # curl's own content type, which urllib sends as well: application/x-www-form-urlencoded
         answer = until_answered(f"http://127.0.0.1:{port}/v1/models/fashion-mnist:predict", ZEROS, server)
     finally:
-        server.send_signal(signal.SIGTERM)
+        images.stop(name)
         printed, _ = server.communicate(timeout=60)
     (probabilities,) = answer["predictions"]
     assert len(probabilities) == 10
@@ -89,13 +90,18 @@ class Compiled:
             subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         with (folder / "steps" / "train_and_serve.yaml").open() as file:
             declared = next(yaml.safe_load_all(file))["root"]["inputDefinitions"]["parameters"]
-        self._defaults = {name: entry["defaultValue"] for name, entry in declared.items()}
+        self._defaults = {name: default(entry) for name, entry in declared.items()}
 
     def run(self, target: str, name: str, **given: Any) -> dict[str, Any]:
         component = components.load_component_from_file(str(self._folder / target / "components" / f"{name}.yaml"))
         values = {**self._defaults, "trainer_arguments": {"model": "mlp"}, **given, "run_id": "docker"}
         outputs: dict[str, Any] = component(**{key: values[key] for key in component.component_spec.inputs}).outputs
         return outputs
+
+
+def default(entry: dict[str, Any]) -> Any:
+    """Read a compiled default; YAML has whole numbers as 0.0."""
+    return int(entry["defaultValue"]) if entry["parameterType"] == "NUMBER_INTEGER" else entry["defaultValue"]
 
 
 @pytest.fixture(scope="module")
