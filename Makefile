@@ -60,6 +60,7 @@ lock: $(VENV)/.dev ## Make the requirement locks anew (UPGRADE=--upgrade)
 	$(LOCK) -c requirements/dev.txt --extra local --extra serving --extra kubeflow -o requirements/local.txt
 	$(LOCK) -c requirements/dev.txt --extra kubeflow --excludes requirements/steps-excludes.txt -o requirements/steps.txt
 	$(LOCK) -c requirements/dev.txt --extra serving --excludes requirements/model-excludes.txt -o requirements/model.txt
+	$(LOCK) -c requirements/dev.txt --extra demo -o requirements/demo.txt
 	$(subst setup.cfg,requirements/build.in,$(LOCK)) -c requirements/dev.txt -o requirements/build.txt
 
 images: ## Build the images (REGISTRY, TAG, BASE_IMAGE, PLATFORMS, CONTAINER_TOOL: docs/images.md)

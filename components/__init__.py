@@ -12,7 +12,7 @@ import os
 from kfp import dsl
 
 VERSION = "0.1.0"
-IMAGE = os.environ.get("HYPERFLOW_IMAGE") or f"hyperflow/steps:{VERSION}"
-MODEL_IMAGE = os.environ.get("HYPERFLOW_MODEL_IMAGE") or f"hyperflow/model:{VERSION}"
+IMAGE = os.environ.get("HYPERFLOW_IMAGE") or f"hyperflow-steps:{VERSION}"
+MODEL_IMAGE = os.environ.get("HYPERFLOW_MODEL_IMAGE") or f"hyperflow-model:{VERSION}"
 
 component = functools.partial(dsl.component, base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
