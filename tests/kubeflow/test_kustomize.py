@@ -90,8 +90,8 @@ def test_only_the_job_that_gives_the_volume_away_runs_as_root(overlay: str) -> N
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_image_is_left_to_chance(overlay: str) -> None:
     assert {container["image"] for _, container in containers(overlay)} <= {
-        "hyperflow/steps:0.1.0",
-        "hyperflow/model:0.1.0",
+        "hyperflow-steps:0.1.0",
+        "hyperflow-model:0.1.0",
     }
 
 
