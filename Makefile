@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN_ARGS ?=
 TEST_ARGS ?=
-SOURCES = hyperflow components pipelines compile.py tests benchmarks
+SOURCES = hyperflow components pipelines compile.py tests benchmarks examples images
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check data compile bench bench-serving lock images push image-test clean
