@@ -46,10 +46,7 @@ def test_failing_run_is_said_and_ends_nothing() -> None:
     assert sum(line.startswith("next run at") for line in said) == 2
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_command_goes_on_after_a_failure_until_it_is_told_to_stop(
-    tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_command_goes_on_after_a_failure_until_it_is_told_to_stop(tmp_path: Path) -> None:
     words = [
         "run",
         "--pipeline",
@@ -74,9 +71,9 @@ def test_command_goes_on_after_a_failure_until_it_is_told_to_stop(
             break
     assert "error: " in output, output
     time.sleep(0.1)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=30)
-    assert process.returncode == code, output + rest
+    assert process.returncode == 130, output + rest
     assert "Traceback" not in rest
 
 

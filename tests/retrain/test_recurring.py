@@ -1,0 +1,107 @@
+"""The recurring run, created from the compiled YAML by KFP's own client and command against an API that records it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import kfp
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = ROOT / "build" / "retrain.yaml"
+CRON = "0 0 3 * * *"
+
+
+class Api:
+    """As much of the KFP API server as creating a recurring run needs; keeps the bodies sent to it."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Any] = {}
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer({"multi_user": False} if self.path.endswith("healthz") else {"experiments": []})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                kind = self.path.split("?")[0].rsplit("/", 1)[1]
+                api.sent[kind] = body
+                self._answer(
+                    {**body, "experiment_id": "e-1", "recurring_run_id": "r-1", "created_at": "2026-01-01T00:00:00Z"}
+                )
+
+            def _answer(self, content: object) -> None:
+                text = json.dumps(content).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    made = Api()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def assert_every_night_one_at_a_time(sent: dict[str, Any]) -> None:
+    assert sent["trigger"] == {"cron_schedule": {"cron": CRON}}
+    assert len(sent["trigger"]["cron_schedule"]["cron"].split()) == 6  # seconds first
+    assert sent["no_catchup"] is True
+    assert sent["max_concurrency"] == "1"
+    assert sent["mode"] == "ENABLE"
+    assert sent["display_name"] == "retrain-fashion-mnist"
+    specification, platform = yaml.safe_load_all(PIPELINE.read_text())
+    assert sent["pipeline_spec"] == {"pipeline_spec": specification, "platform_spec": platform}
+
+
+def test_client(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    client = kfp.Client(host=api.url)
+    client.create_recurring_run(
+        experiment_id="e-1", job_name="retrain-fashion-mnist", pipeline_package_path=str(PIPELINE),
+        cron_expression=CRON, max_concurrency=1, no_catchup=True, params={"epochs": 10, "retune_every": 30},
+    )  # fmt: skip
+    sent = api.sent["recurringruns"] | {"max_concurrency": str(api.sent["recurringruns"]["max_concurrency"])}
+    assert_every_night_one_at_a_time(sent)
+    assert sent["runtime_config"]["parameters"] == {"epochs": 10, "retune_every": 30}
+
+
+def documented_command() -> list[str]:
+    """Return the command that the documentation gives."""
+    text = (ROOT / "docs" / "retrain.md").read_text()
+    block = next(part for part in text.split("```") if "recurring-run create" in part)
+    return shlex.split(block.removeprefix("sh\n").replace("\\\n", " "))
+
+
+def test_documented_command(api: Api, tmp_path: Path) -> None:
+    words = documented_command()
+    assert words[0] == "kfp"
+    command = [str(Path(sys.executable).with_name("kfp")), "--endpoint", api.url, *words[1:]]
+    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "none")}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert api.sent["experiments"]["display_name"] == "retrain"
+    sent = api.sent["recurringruns"] | {"max_concurrency": str(api.sent["recurringruns"]["max_concurrency"])}
+    assert_every_night_one_at_a_time(sent)
+    assert sent["runtime_config"].get("parameters", {}) == {"data_source": "s3://bucket/fashion-mnist"}
