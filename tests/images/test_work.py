@@ -21,6 +21,7 @@ import yaml
 from docker.types import Mount
 from kfp import components, local
 
+from hyperflow import metrics
 from hyperflow.volume import MOUNT_PATH
 from tests.images.conftest import ROOT, SMALL, Images, writable
 
@@ -50,6 +51,24 @@ def model(images: Images, volume: Path, data_path: str) -> Path:
 def test_a_model_trained_by_two_containers_answers_the_first_request(images: Images, model: Path) -> None:
     evaluation = json.loads((model / "1" / "assets.extra" / "evaluation.json").read_text())
     assert evaluation["workers"] == 2
+    assert_it_answers(images, model)
+
+
+def test_a_model_of_the_example_trainers_own_image_is_served(images: Images, volume: Path, data_path: str) -> None:
+    """Its TensorFlow is another one than the predictor's."""
+    folder = ROOT / "examples" / "own-trainer"
+    command = [images.tool, "build", "--file", folder / "Containerfile", "--tag", images.reference("own"), folder]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    flags = [f"--data-path={data_path}", "--epochs=2", "--units=16", f"--model-path={MOUNT_PATH}/models/own/1"]
+    (volume / "models" / "own").mkdir(parents=True, mode=0o777, exist_ok=True)
+    (volume / "models" / "own").chmod(0o777)
+    printed = images.run("own", "python", "/app/train.py", *flags, mounts={volume: MOUNT_PATH})
+    assert metrics.latest(printed.splitlines()).keys() >= {"epoch", "validation-accuracy", "test-accuracy"}
+    assert_it_answers(images, volume / "models" / "own")
+
+
+def assert_it_answers(images: Images, model: Path) -> None:
     port = free_port()
     words = ["--model_name=fashion-mnist", "--model_dir=/mnt/models", f"--http_port={port}", "--grpc_port=0"]
     name, mounts = f"hyperflow-predictor-{port}", {model: "/mnt/models:ro"}
@@ -72,7 +91,9 @@ def test_compiled_steps_run_in_kfps_own_docker_runner(images: Images, compiled: 
     data = {"data_path": loaded["data_path"], "dataset": "small"}
     tuned = compiled.run("local", "tune", **data, max_trials=2, parallel_trials=1, trial_arguments={})
     assert set(tuned["best_parameters"]) == {"learning_rate", "dropout_rate"}
-    trained = compiled.run("local", "train", **data, best_parameters=tuned["best_parameters"], epochs=2, workers=2)
+    trained = compiled.run(
+        "local", "train", **data, best_parameters=tuned["best_parameters"], tuned=True, epochs=2, workers=2
+    )
     assert trained["accuracy"] > 0.3
     record = json.loads((docker_runner / "runs" / "docker" / "steps" / "train.json").read_text())
     assert record["evaluation"]["workers"] == 2
