@@ -27,7 +27,7 @@ class Facts:
         code: Digest of the trainer now.
         parameters: The values known best: the serving model's, overridden by those given.
         serving: Card of the serving model; None where nothing is served, or nothing is known of it.
-        refused: Card of a model of this data, trainer and values that was refused beside the serving one, or None.
+        refused: Card of a model of this data and trainer that was refused beside the serving one, or None.
         since_tuning: Trainings since the last search, this one included.
         accuracy: The serving model's accuracy on this test set; None where that was not asked for.
         psi: Population stability index of the answers since the last look; None where nothing is known.
@@ -122,7 +122,7 @@ def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tu
     _tidy(current, parameters, dataset.name, engine)
     endpoint = engine.serving(parameters.model_name)
     drifted = _drift(endpoint) if endpoint else None
-    facts = _facts(current, parameters, dataset, endpoint, drifted)
+    facts = gather(current, parameters, dataset, endpoint, drifted)
     made = choose(facts, parameters)
     metrics = {"serving-accuracy": facts.accuracy} if facts.accuracy is not None else {}
     if drifted:
@@ -139,9 +139,18 @@ def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tu
     return made, metrics
 
 
-def _facts(
+def gather(
     current: Step, parameters: Parameters, dataset: data.Dataset, endpoint: Endpoint | None, drifted: drift.Drift | None
 ) -> Facts:
+    """Find out what the plan is made from; the serving model reads the test set where that is not its own.
+
+    Args:
+        current: The step.
+        parameters: What the user asks for.
+        dataset: The data set as it is now.
+        endpoint: The service, or None.
+        drifted: How far its answers have drifted, where that is known.
+    """
     code = cards.code(parameters.train_spec(current.run_id, dataset.path, {}))
     known = {**(endpoint.model.parameters if endpoint else {}), **parameters.best_parameters}
     made = [card for card in cards.all_of(parameters.model_name) if card.run_id != current.run_id]
@@ -151,11 +160,8 @@ def _facts(
     serving = serving or cards.Card(
         endpoint.model.run_id, endpoint.model.data, "", endpoint.model.parameters, endpoint.model.accuracy
     )
-    refused = [
-        card for card in made
-        if card.deploy is False and card.against == serving.run_id and (card.data, card.code) == (dataset.digest, code)
-        and cards.same_parameters(card.parameters, known)
-    ]  # fmt: skip
+    tried = [card for card in made if (card.data, card.code) == (dataset.digest, code)]
+    refused = [card for card in tried if card.against == serving.run_id and _was_refused(card, known, parameters)]
     accuracy = None
     if serving.data != dataset.digest and not refused:
         with drift.own_questions(endpoint):
@@ -165,6 +171,12 @@ def _facts(
         dataset.digest, code, known, serving, refused[-1] if refused else None,
         made[-1].since_tuning + 1 if made else 1, accuracy, drifted.psi if drifted else None,
     )  # fmt: skip
+
+
+def _was_refused(card: cards.Card, known: Mapping[str, Value], parameters: Parameters) -> bool:
+    """Tell whether a model was refused that this run would make again: with the same values, or after a search."""
+    searched = card.since_tuning == 0 and not parameters.best_parameters
+    return card.deploy is False and (searched or cards.same_parameters(card.parameters, known))
 
 
 def _drift(endpoint: Endpoint) -> drift.Drift | None:

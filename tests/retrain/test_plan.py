@@ -10,8 +10,11 @@ import pytest
 
 from hyperflow import cards, volume
 from hyperflow.cards import Card
+from hyperflow.data import Dataset
 from hyperflow.parameters import Parameters
-from hyperflow.retrain import Facts, choose
+from hyperflow.retrain import Facts, choose, gather
+from hyperflow.specs import Endpoint, ModelRef
+from hyperflow.steps import Step
 
 KNOWN = {"learning_rate": 0.01, "batch_size": 64}
 SERVING = Card("old", "data-1", "code-1", KNOWN, 0.9)
@@ -77,3 +80,61 @@ def test_cards_come_in_the_order_they_were_made(tmp_path: Path, monkeypatch: pyt
     for name in ("c", "a", "b", "a"):
         cards.release("m", name)
     assert cards.released("m") == ["b", "a"]
+
+
+class TestFacts:
+    """What is found out from the cards on the volume, about a service that is only written down."""
+
+    ENDPOINT = Endpoint("m", "http://127.0.0.1:9", ModelRef("/m/old", "old", 0.9, "digest", KNOWN))
+
+    @pytest.fixture(autouse=True)
+    def volume(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path))
+
+    def plan(self, **asked: Any) -> str:
+        dataset = Dataset("d", "/data/d/digest", "digest", 10, 10, ("a", "b"))
+        parameters = Parameters(model_name="m", **asked)
+        found = gather(Step("plan", "now", {}), parameters, dataset, self.ENDPOINT, None)
+        return choose(found, parameters).reason
+
+    def remember(self, run_id: str, **changes: Any) -> None:
+        card = Card(run_id, "digest", code(model_name="m"), KNOWN, 0.9, made=float(len(cards.all_of("m"))))
+        cards.write("m", replace(card, **changes))
+
+    def test_served_model_of_the_same_data_and_trainer(self) -> None:
+        self.remember("old")
+        assert "those of the model now serving (run old)" in self.plan()
+
+    def test_served_model_without_a_card(self) -> None:
+        assert "the trainer changed since run old" in self.plan()
+
+    def test_served_model_of_another_trainer(self) -> None:
+        self.remember("old", code="other")
+        assert "the trainer changed since run old" in self.plan()
+
+    @pytest.mark.parametrize("found", [{"since_tuning": 4}, {"since_tuning": 0, "parameters": {"learning_rate": 1}}])
+    def test_refused_with_the_same_values_or_after_a_search(self, found: dict[str, Any]) -> None:
+        self.remember("old", code="other")
+        self.remember("tried", deploy=False, against="old", reason="it was worse", **found)
+        assert "run tried has tried this data and trainer already and was refused: it was worse" in self.plan()
+        assert "the trainer and best_parameters changed" in self.plan(best_parameters={"learning_rate": 0.5})
+
+    @pytest.mark.parametrize(
+        "found",
+        [
+            {"against": "an earlier one"},
+            {"deploy": None},
+            {"deploy": True},
+            {"data": "other"},
+            {"since_tuning": 1, "parameters": {"learning_rate": 1}},
+        ],
+    )
+    def test_other_cards_stop_nothing(self, found: dict[str, Any]) -> None:
+        self.remember("old", code="other")
+        self.remember("tried", **{"deploy": False, "against": "old", "since_tuning": 4, **found})
+        assert "the trainer changed since run old" in self.plan()
+
+    def test_trainings_since_the_search_are_counted_over_refused_ones(self) -> None:
+        self.remember("old", code="other", since_tuning=0)
+        self.remember("tried", deploy=False, against="old", data="other", since_tuning=1)
+        assert "training 2 since the last search" in self.plan(retune_every=2)

@@ -1,0 +1,61 @@
+"""Deploying late, or while another run has its turn: refused before anything is changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hyperflow import lease, release, volume
+from hyperflow.engines.local import LocalEngine
+from hyperflow.errors import Conflict
+from hyperflow.parameters import Parameters
+from hyperflow.specs import ModelRef
+from hyperflow.steps import Step
+
+MINE = ModelRef("/models/mine", "mine", 0.9)
+LATE = Step("deploy", "mine", {})
+
+
+@pytest.fixture(autouse=True)
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that this very process is written down as the server of, serving the model of run `other`."""
+    monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path))
+    monkeypatch.setenv("HYPERFLOW_ENGINE", "local")
+    started = psutil.Process(os.getpid()).create_time()
+    server = {
+        "pid": os.getpid(), "started": started, "port": 9, "control": "", "log": "", "run_id": "other", "kept": True,
+        "model": {"path": "/models/other", "run_id": "other"},
+    }  # fmt: skip
+    record = {"name": "m", "port": 9, "current": server, "candidate": None, "previous": None}
+    volume.write_text(tmp_path / "services" / "m.json", json.dumps(record))
+    serving = LocalEngine().serving("m")
+    assert serving is not None
+    assert serving.model.run_id == "other"
+
+
+def decided(against: str | None) -> None:
+    serving = {"run_id": against} if against else None
+    path = volume.run_path("mine") / "steps" / "decide.json"
+    volume.write_text(path, json.dumps({"deploy": True, "serving": serving}))
+
+
+@pytest.mark.parametrize(("against", "says"), [("earlier", "run earlier"), (None, "with nothing")])
+def test_late_deploy_over_a_newer_model_is_refused(against: str | None, says: str) -> None:
+    decided(against)
+    with pytest.raises(Conflict, match="run other has gone live as m since this run's decision") as refused:
+        release.deploy(LATE, Parameters(model_name="m"), MINE)
+    assert says in refused.value.why
+    lease.hold("m", "another", 60)  # the refused run has given the service back
+
+
+def test_deploy_in_another_runs_turn_is_refused() -> None:
+    decided("other")
+    lease.hold("m", "another", 60)
+    with pytest.raises(Conflict, match="run another is deploying m"):
+        release.deploy(LATE, Parameters(model_name="m"), MINE)
+    with pytest.raises(Conflict, match="run another is deploying m"):
+        lease.hold("m", "third", 60)
