@@ -7,7 +7,7 @@ TEST_ARGS ?=
 SOURCES = hyperflow components pipelines compile.py tests benchmarks examples images
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check data compile bench bench-serving lock images push image-test clean
+.PHONY: help install run test cluster-test check data compile bench bench-serving lock images push image-test clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -17,6 +17,10 @@ run: $(VENV)/.local data ## Tune, train, serve and test on this machine (RUN_ARG
 
 test: $(VENV)/.dev ## Run the tests (TEST_ARGS="-k name")
 	$(BIN)/pytest -n 2 --dist loadfile $(TEST_ARGS)
+
+cluster-test: $(VENV)/.dev ## Test against a real API server and the real operators (built once, up to 45 min)
+	$(BIN)/python -m tests.cluster.binaries || [ $$? -eq 3 ]
+	$(BIN)/pytest -m cluster tests/cluster tests/conformance $(TEST_ARGS)
 
 check: $(VENV)/.dev ## Style, types, layering, and whether build/ is current
 	$(BIN)/ruff check $(SOURCES)

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.specs import TrainResult, TuneResult
 from tests.cluster.check import wait_for
 from tests.cluster.step import train_spec, tune_spec
@@ -106,7 +108,7 @@ def test_token_ends_and_another_is_in_its_file(world: World) -> None:
     made = world.api.create(world.path("secrets"), secret)
     bound = {"apiVersion": "v1", "kind": "Secret", "name": "first", "uid": made["metadata"]["uid"]}
     world.token_file.write_text(new_token(world.api, world.namespace, bound))
-    world.engine.cluster._renew()  # the engine has read the token that the world began with
+    world.engine = KubeflowEngine(cluster=Cluster(patience=90))  # one that has not read the token before
     run_both(world, rotate, pause=4)
     assert 401 in world.proxy.statuses
 
