@@ -12,9 +12,9 @@ from kubernetes import client as k8s
 
 
 def load_crds(cache: Path) -> list[dict[str, Any]]:
-    """Return the CRDs of the modules that were built, and those in `HYPERFLOW_CRDS` or ../shared/crds."""
+    """Return the CRDs in config/, over those the ones of the modules, and over all `HYPERFLOW_CRDS` or ../shared/crds."""
     beside = Path(__file__).parents[2].parent / "shared" / "crds"
-    folders = [cache / "crds", Path(os.environ.get("HYPERFLOW_CRDS") or beside)]
+    folders = [Path(__file__).parent / "config", cache / "crds", Path(os.environ.get("HYPERFLOW_CRDS") or beside)]
     files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
     objects = [obj for path in files for obj in load_yaml(path) if obj.get("kind") == "CustomResourceDefinition"]
     return list({obj["metadata"]["name"]: obj for obj in objects}.values())

@@ -19,7 +19,7 @@ from hyperflow.engines.kubeflow import KubeflowEngine
 from hyperflow.engines.kubeflow.cluster import Cluster
 from tests.cluster.api import Api
 from tests.cluster.check import wait_for
-from tests.cluster.controlplane import CONFIG, ControlPlane, control_plane
+from tests.cluster.controlplane import ControlPlane, control_plane
 from tests.cluster.crds import load_yaml
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.operators import KatibOnApi
@@ -49,7 +49,6 @@ def machinery() -> Machinery:
     cluster = stack.enter_context(control_plane())
     atexit.register(stack.close)  # after the temporary folder's own, so that it runs before
     cluster.install_crds()
-    cluster.create(load_yaml(CONFIG / "workflow.yaml"))
     # The garbage collector looks for new kinds every half minute; one that starts now has them at once.
     manager = cluster.servers["kube-controller-manager"]
     manager.stop()

@@ -1,0 +1,34 @@
+"""The real trainer in pods of the real Training Operator: two workers that find each other by its TF_CONFIG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hyperflow import data, volume
+from hyperflow.engines.local import processes
+from hyperflow.specs import Trainer, TrainSpec
+from tests.cluster.world import World
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
+
+
+def test_two_workers_train_one_model(world: World) -> None:
+    spec = TrainSpec(
+        run_id="run-1",
+        data_path=str(data.load(str(SMALL), "small").path),
+        model_path=str(volume.model_path("mnist", "run-1") / "1"),
+        trainer=Trainer(("python", "-m", "hyperflow.fashion.train"), {"model": "mlp"}, "trainer:1"),
+        epochs=1,
+        workers=2,
+        timeout=200,
+    )
+    with processes.launcher():
+        result = world.engine.train(spec)
+    pods = {item["metadata"]["name"] for item in world.items("pods")}
+    assert pods == {"train-run-1-chief-0", "train-run-1-worker-0"}
+    assert (world.volume / "models" / "mnist" / "run-1" / "1" / "saved_model.pb").exists()
+    assert 0.3 < result.metrics["test-accuracy"] <= 1
