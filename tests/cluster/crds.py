@@ -12,7 +12,7 @@ from kubernetes import client as k8s
 
 
 def load_crds(cache: Path) -> list[dict[str, Any]]:
-    """Return the CRDs in config/, over those the ones of the modules, and over all `HYPERFLOW_CRDS` or ../shared/crds."""
+    """Return the CRDs of config/, of the modules, and of `HYPERFLOW_CRDS` or ../shared/crds; later ones win."""
     beside = Path(__file__).parents[2].parent / "shared" / "crds"
     folders = [Path(__file__).parent / "config", cache / "crds", Path(os.environ.get("HYPERFLOW_CRDS") or beside)]
     files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
