@@ -77,6 +77,7 @@ class KatibOnApi:
     def __init__(self, api: Api, namespace: str, logs: Logs) -> None:
         self._api, self._namespace, self._logs = api, namespace, logs
         self.store = ApiStore(api)
+        self.passes_over = False
         self._stop = threading.Event()
         self._katib = Katib(cast(Emulator, self))
 
@@ -98,6 +99,8 @@ class KatibOnApi:
         for kind, item in self._api.watch(path(key, self._namespace), self._stop):
             if self._stop.is_set():
                 return
+            if key == EXPERIMENTS and self.passes_over:
+                continue
             self._katib.handle(Event(int(item["metadata"]["resourceVersion"]), kind, key, item))
 
 

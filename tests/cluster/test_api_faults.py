@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -116,8 +117,8 @@ def test_token_ends_and_another_is_in_its_file(world: World) -> None:
 def run_both(world: World, disturb: Disturbance, pause: float = PAUSE) -> None:
     """Tune and train at once, disturb both while they run, and see that each did its work exactly once."""
     with ThreadPoolExecutor(2) as pool:
-        train = pool.submit(world.engine.train, train_spec(RUN, pause))
-        tune = pool.submit(world.engine.tune, tune_spec(RUN, pause))
+        train = pool.submit(world.engine.train, replace(train_spec(RUN, pause), timeout=300))
+        tune = pool.submit(world.engine.tune, replace(tune_spec(RUN, pause), timeout=300))
         wait_for(lambda: world.items("tfjobs") and world.items("experiments"), "both jobs")
         disturb(world)
         check_training(world, train.result(120))

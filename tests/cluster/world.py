@@ -72,6 +72,7 @@ class World:
     engine: KubeflowEngine
     kubeconfig: Path
     token_file: Path
+    katib: KatibOnApi
     parts: Machinery = field(default_factory=machinery)
 
     @property
@@ -134,7 +135,7 @@ def cluster_world(folder: Path, run_pods: bool = True) -> Iterator[World]:
                 katib.start()
             engine = KubeflowEngine(cluster=Cluster(patience=90), grace=_GRACE)
             try:
-                yield World(namespace, volume, proxy, engine, kubeconfig, token_file, parts)
+                yield World(namespace, volume, proxy, engine, kubeconfig, token_file, katib, parts)
             finally:
                 katib.stop()
                 parts.kubelet.leave(namespace)
