@@ -5,6 +5,7 @@ python -m tests.retrain.month SOURCE VOLUME     SOURCE has the four published fi
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -42,15 +43,21 @@ class Supply:
             (folder / name).write_bytes((self.source / name).read_bytes())
         return folder
 
+    @property
+    def test_images(self) -> Bytes:
+        """What users might ask about."""
+        return self._read("t10k-images-idx3")
+
     def _read(self, stem: str) -> Bytes:
         return read_idx(self.source / f"{stem}-ubyte.gz")
 
 
 @dataclass
 class Asker:
-    """Asks a service again and again, and remembers every answer that was none."""
+    """Asks a service about one image after the other, and remembers every answer that was none."""
 
     endpoint: str
+    images: Bytes
     answered: int = 0
     failures: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -65,14 +72,22 @@ class Asker:
         self._thread.join(30)
 
     def _ask(self) -> None:
-        body = json.dumps({"instances": [{"flatten_input": [0] * 784}]}).encode()
-        while not self._stop.wait(0.05):
+        for image in itertools.cycle(self.images):
+            if self._stop.wait(0.1):
+                return
             try:
-                with urllib.request.urlopen(self.endpoint, body, timeout=20) as response:
-                    assert len(json.load(response)["predictions"][0]) == 10
+                assert len(ask(self.endpoint, image[None])[0]) == 10
                 self.answered += 1
             except (OSError, ValueError, AssertionError) as error:
                 self.failures.append(f"{time.strftime('%H:%M:%S')} {error!r}")
+
+
+def ask(endpoint: str, images: Bytes) -> list[list[float]]:
+    """Ask a service about some images."""
+    body = json.dumps({"instances": [{"flatten_input": image.reshape(-1).tolist()} for image in images]}).encode()
+    with urllib.request.urlopen(endpoint, body, timeout=20) as response:
+        predictions: list[list[float]] = json.load(response)["predictions"]
+    return predictions
 
 
 @dataclass(frozen=True)
@@ -120,7 +135,7 @@ def main(source: Path, volume: Path) -> None:
     ]  # fmt: skip
     first, *others = days
     say(first[0], machine.run(first[0], supply.write(volume / "in" / first[0], first[1]), *first[3]))
-    with Asker(str(machine.summary(first[0])["endpoint"])) as asker:
+    with Asker(str(machine.summary(first[0])["endpoint"]), supply.test_images) as asker:
         for name, count, corrupted, values in others:
             say(name, machine.run(name, supply.write(volume / "in" / name, count, corrupted), *values))
     print(f"the service answered {asker.answered} times and failed {len(asker.failures)} times {asker.failures[:3]}")
