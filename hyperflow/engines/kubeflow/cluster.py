@@ -149,10 +149,11 @@ class Cluster:
             ApiError: The server refused it.
             TransientError: It failed in a way that may pass.
         """
-        response = self._send("GET", path, None, query, read_seconds)
+        used = self._client
+        response = self._send(used, "GET", path, None, query, read_seconds)
         if response.status >= HTTPStatus.BAD_REQUEST:
             with response:
-                self._fail("GET", path, response, _read(response))
+                self._fail(used, "GET", path, response, _read(response))
         return response
 
     def _found(self, method: str, path: str, body: Manifest | None = None) -> Manifest | None:
@@ -177,16 +178,22 @@ class Cluster:
                 backoff.pause(error)
 
     def _once(self, method: str, path: str, body: Manifest | None, query: Mapping[str, str]) -> bytes:
-        with self._send(method, path, body, query, _READ_SECONDS) as response:
+        used = self._client
+        with self._send(used, method, path, body, query, _READ_SECONDS) as response:
             data = _read(response)
         if response.status >= HTTPStatus.BAD_REQUEST:
-            self._fail(method, path, response, data)
+            self._fail(used, method, path, response, data)
         return data
 
     def _send(
-        self, method: str, path: str, body: Manifest | None, query: Mapping[str, str], read_seconds: float
+        self,
+        api: client.ApiClient,
+        method: str,
+        path: str,
+        body: Manifest | None,
+        query: Mapping[str, str],
+        read_seconds: float,
     ) -> Response:
-        api = self._client
         headers = {"Accept": "application/json, */*", "User-Agent": "hyperflow"}
         api.update_params_for_auth(headers, [], ["BearerToken"])
         url = f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
@@ -206,19 +213,21 @@ class Cluster:
             raise TransientError(f"no answer from {api.configuration.host}: {error}") from error
         return response
 
-    def _fail(self, method: str, path: str, response: Response, data: bytes) -> None:
+    def _fail(self, used: client.ApiClient, method: str, path: str, response: Response, data: bytes) -> None:
         """Raise what a failed answer means; a token that was refused is read anew for the next attempt."""
         status = response.status
         reason, message = _status_of(data)
-        if status == HTTPStatus.UNAUTHORIZED and self._renew():
+        if status == HTTPStatus.UNAUTHORIZED and self._renew(used):
             raise TransientError("the token was refused; another has been read")
         if status in _TRANSIENT:
             raise TransientError(f"{status} {reason}: {message}", _seconds(response.headers.get("Retry-After")))
         raise ApiError(method, path, status, reason, message)
 
-    def _renew(self) -> bool:
-        """Read the credentials again; return whether they are others than before."""
+    def _renew(self, used: client.ApiClient) -> bool:
+        """Read the credentials again; return whether they are others than those just used."""
         with self._lock:
+            if self._client is not used:
+                return True  # another thread was faster
             before = self._client.configuration.api_key.get("authorization")
             fresh = _load()
             if fresh.configuration.api_key.get("authorization") == before:
