@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -154,7 +155,8 @@ def _execute(request: Request, folder: Path, listener: Listener) -> None:
             for task in dag.tasks.values():
                 task.ClearField("retry_policy")  # here a retry is the user's: the same command with the same run id
         try:
-            pipeline(**request.values)
+            with _python_by_name():
+                pipeline(**request.values)
         except RuntimeError as error:
             if isinstance(error, RecursionError):
                 raise
@@ -244,11 +246,26 @@ def _take(lock: TextIO, run_id: str) -> None:
 
 
 @contextmanager
+def _python_by_name() -> Iterator[None]:
+    """Have the steps' interpreter found by its name, on the PATH of the run's environment.
+
+    kfp.local puts `sys.executable` wherever `python3` stands in a step's command line, and the user's parameters stand
+    there too: /usr/bin/python3 in a trainer_command would become a path that does not exist.
+    """
+    before, sys.executable = sys.executable, "python3"
+    try:
+        yield
+    finally:
+        sys.executable = before
+
+
+@contextmanager
 def _environment(request: Request) -> Iterator[None]:
     """Tell the steps, by environment, what a cluster would tell them by mounts and placeholders."""
     here = {
         "HYPERFLOW_ENGINE": "local", volume.ENVIRONMENT: str(volume.root()), RUN_ID: request.run_id,
         PORT: str(request.port), KEEP: "1" if request.keep_serving else "", "PYTHONUNBUFFERED": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }  # fmt: skip
     before = dict(os.environ)
     os.environ.update(here)

@@ -153,6 +153,10 @@ class TestTrainers:
         code, output = laptop.call("run", values=values)
         assert_refused(laptop, code, output, "exit code 137")
 
+    def test_python3_in_a_path_stays_what_it_is(self, laptop: Laptop) -> None:
+        code, output = laptop.call("run", values=['trainer_command=["/no/such/python3.99"]'])
+        assert_refused(laptop, code, output, "'/no/such/python3.99'")
+
     def test_debug_shows_the_traceback(self, laptop: Laptop) -> None:
         code, output = laptop.call("run", "--debug", values=["epochs=0"])
         assert code != 0
