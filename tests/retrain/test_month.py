@@ -17,7 +17,8 @@ from tests.retrain.month import Asker, Machine, Supply, ask
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 SETTINGS = (
     "dataset=month", "max_trials=1", "epochs=2", "accuracy_floor=0.01", "smoke_accuracy_floor=0.2",
-    "smoke_instances=50", "retune_drift=0", 'trainer_arguments={"model": "mlp"}', "trial_arguments={}", 'algorithm_settings={"random_state": "1"}',
+    "smoke_instances=50", "retune_drift=0", 'trainer_arguments={"model": "mlp"}', "trial_arguments={}",
+    'algorithm_settings={"random_state": "1"}',
 )  # fmt: skip
 TWINS = ("twin-a", "twin-b")
 
