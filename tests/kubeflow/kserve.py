@@ -1,10 +1,12 @@
 """KServe in an emulated cluster: a server process a generation, and one address that follows them.
 
-A canary gets none of the requests until it is promoted.
+A canary gets none of the requests until it is promoted. As in the real one, in Standard mode a model counts as loaded
+while the one before answers: that the new one cannot be loaded shows in its pod alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -16,11 +18,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.kubeflow.emulator import Emulator
+from tests.kubeflow.kubelet import PODS
 from tests.kubeflow.operators import condition
 from tests.kubeflow.store import Event, Key, Object, Refusal
 
 SERVICES: Key = ("serving.kserve.io", "inferenceservices")
 DEPLOYMENTS: Key = ("apps", "deployments")
+LOADED = {"transitionStatus": "UpToDate", "states": {"activeModelState": "Loaded", "targetModelState": ""}}
+LOADING = {"transitionStatus": "InProgress", "states": {"activeModelState": "", "targetModelState": "Loading"}}
 PREDICTOR = Path(__file__).parent / "predictor.py"
 
 
@@ -30,6 +35,7 @@ class KServe:
         self._doors: dict[str, Door] = {}
         self._generations: dict[str, int] = {}
         self._servers: list[subprocess.Popen[str]] = []
+        self._crashing: dict[str, str] = {}
         self._ports: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
@@ -51,11 +57,15 @@ class KServe:
     def _roll_out(self, item: Object) -> None:
         """Start a server for a generation beside the one that answers; Ready stays what it was until it is up."""
         name, generation = item["metadata"]["name"], item["metadata"]["generation"]
-        self._deployment(item, updated=0)
-        loading = {"transitionStatus": "InProgress", "states": {"activeModelState": "", "targetModelState": "Loading"}}
-        self._status(item, modelStatus=loading)
+        is_hidden = name in self._doors and not is_knative(item)
+        self._delete_crashing(item)
+        self._deployment(item, done=False)
+        self._status(item, modelStatus=LOADED if is_hidden else LOADING)
         port, last_words = self._start(item)
         if self._generations[name] != generation:
+            return
+        if port == 0 and is_hidden:
+            self._crash(item)
             return
         if port == 0:
             failure = {"reason": "ModelLoadFailed", "message": last_words, "exitCode": 1}
@@ -68,9 +78,8 @@ class KServe:
         if "canaryTrafficPercent" not in item["spec"]["predictor"] or not door.port:
             door.port = port
         rolled_out = {"latestRolledoutRevision": f"{name}-{door.port}"}
-        self._deployment(item, updated=1)
+        self._deployment(item, done=True)
         ready = [condition(kind, "") for kind in ("PredictorReady", "IngressReady", "Ready")]
-        loaded = {"transitionStatus": "UpToDate", "states": {"activeModelState": "Loaded", "targetModelState": ""}}
         revision = f"{name}-{port}"
         revisions = {"latestCreatedRevision": revision, "latestReadyRevision": revision, **rolled_out}
         canaries = [{"name": canary["predictor"]["name"], "ready": True} for canary in item["spec"].get("canary", [])]
@@ -79,7 +88,7 @@ class KServe:
             conditions=ready,
             url=door.url,
             address={"url": door.url},
-            modelStatus=loaded,
+            modelStatus=LOADED,
             components={"predictor": revisions if is_knative(item) else {}},
             canaryStatuses=canaries,
         )
@@ -90,7 +99,7 @@ class KServe:
             SERVICES, metadata["namespace"], metadata["name"], observedGeneration=metadata["generation"], **fields
         )
 
-    def _deployment(self, item: Object, updated: int) -> None:
+    def _deployment(self, item: Object, done: bool) -> None:
         store, namespace, name = self._emulator.store, item["metadata"]["namespace"], item["metadata"]["name"]
         metadata = {
             "name": f"{name}-predictor",
@@ -102,18 +111,48 @@ class KServe:
             live = store.replace(DEPLOYMENTS, namespace, wanted)
         except Refusal:
             live = store.create(DEPLOYMENTS, namespace, wanted)
-        counts = {"replicas": 1, "updatedReplicas": updated, "availableReplicas": 1 if updated else 0}
+        replaces = not done and name in self._doors
+        up = int(done or replaces)
+        counts = {"replicas": 1 + replaces, "updatedReplicas": up, "availableReplicas": up}
         observed = live["metadata"]["generation"]
         store.set_status(DEPLOYMENTS, namespace, f"{name}-predictor", observedGeneration=observed, **counts)
+
+    def _crash(self, item: Object) -> None:
+        """Have the kubelet run a pod of the new model beside the old one, over and over."""
+        metadata, model = item["metadata"], item["spec"]["predictor"]["model"]
+        command = [sys.executable, str(PREDICTOR), metadata["name"], str(self._folder(model["storageUri"]))]
+        name = f"{metadata['name']}-predictor-{metadata['generation']}"
+        labels = {**metadata["labels"], "serving.kserve.io/inferenceservice": metadata["name"]}
+        owner = {"kind": "InferenceService", "uid": metadata["uid"]}
+        pod = {
+            "metadata": {
+                "name": name,
+                "labels": labels,
+                "annotations": metadata["annotations"],
+                "ownerReferences": [owner],
+            },
+            "spec": {"restartPolicy": "Always", "containers": [{"name": "kserve-container", "command": command}]},
+        }
+        self._crashing[metadata["name"]] = name
+        self._emulator.store.create(PODS, metadata["namespace"], pod)
+
+    def _delete_crashing(self, item: Object) -> None:
+        pod = self._crashing.pop(item["metadata"]["name"], None)
+        if pod is None:
+            return
+        with contextlib.suppress(Refusal):  # gone with the service
+            self._emulator.store.delete(PODS, item["metadata"]["namespace"], pod)
+
+    def _folder(self, uri: str) -> Path:
+        return self._volume / uri.removeprefix("pvc://").partition("/")[2]
 
     def _start(self, item: Object) -> tuple[int, str]:
         """Start a server, or find the one that serves the same already, as only a changed pod makes a revision."""
         uri = item["spec"]["predictor"]["model"]["storageUri"]
-        folder = self._volume / uri.removeprefix("pvc://").partition("/")[2]
         if (item["metadata"]["name"], uri) in self._ports:
             return self._ports[item["metadata"]["name"], uri], ""
         server = subprocess.Popen(
-            [sys.executable, str(PREDICTOR), item["metadata"]["name"], str(folder)],
+            [sys.executable, str(PREDICTOR), item["metadata"]["name"], str(self._folder(uri))],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from hyperflow.volume import MOUNT_PATH
@@ -14,11 +15,12 @@ from tests.kubeflow.emulator import Emulator, Log
 from tests.kubeflow.store import Event, Key, Object
 
 PODS: Key = ("", "pods")
+BACK_OFF_SECONDS = 1.0
 COLLECTOR = "metrics-logger-and-collector"
 
 
 class Kubelet:
-    """Starts the first container of each pod that appears, and ends it with the pod."""
+    """Starts the first container of each pod that appears, over and over where it says so, and ends it with the pod."""
 
     def __init__(self, emulator: Emulator, volume: Path) -> None:
         self._emulator, self._volume = emulator, volume
@@ -37,8 +39,21 @@ class Kubelet:
             self._kill(uid)
 
     def _run(self, pod: Object) -> None:
+        restarts = 0
+        while (code := self._run_once(pod)) is not None:
+            ended = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
+            if pod["spec"].get("restartPolicy") != "Always":
+                self._status(pod, "Failed" if code else "Succeeded", ended)
+                return
+            restarts += 1
+            waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+            self._status(pod, "Running", waiting, restartCount=restarts, lastState=ended)
+            time.sleep(BACK_OFF_SECONDS * restarts)
+
+    def _run_once(self, pod: Object) -> int | None:
+        """Run the container and return its exit code, or nothing where the pod was deleted meanwhile."""
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]
-        name, uid, namespace = metadata["name"], metadata["uid"], metadata["namespace"]
+        name, uid = metadata["name"], metadata["uid"]
         env = {entry["name"]: self._on_disk(entry["value"]) for entry in container.get("env", [])}
         command = [self._on_disk(expand(word, env)) for word in container["command"]]
         printed_by = (
@@ -46,7 +61,7 @@ class Kubelet:
         )
         with self._lock:
             if uid in self._deleted:
-                return
+                return None
             process = subprocess.Popen(
                 command,
                 env={**os.environ, **env},
@@ -57,20 +72,22 @@ class Kubelet:
             )
             self._processes[uid] = process
         self._emulator.logs[name, printed_by] = Log()
-        self._status(namespace, name, container["name"], "Running", {"running": {}})
+        self._status(pod, "Running", {"running": {}})
         assert process.stdout is not None
         for line in process.stdout:
             self._emulator.log(name, printed_by, line.rstrip("\n"))
         code = process.wait()
         self._emulator.log(name, printed_by, None)
-        if uid not in self._deleted:
-            code = 128 - code if code < 0 else code
-            ended = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
-            self._status(namespace, name, container["name"], "Failed" if code else "Succeeded", ended)
+        if uid in self._deleted:
+            return None
+        return 128 - code if code < 0 else code
 
-    def _status(self, namespace: str, pod: str, container: str, phase: str, state: Object) -> None:
-        statuses = [{"name": container, "state": state}]
-        self._emulator.store.set_status(PODS, namespace, pod, phase=phase, containerStatuses=statuses)
+    def _status(self, pod: Object, phase: str, state: Object, **more: object) -> None:
+        metadata = pod["metadata"]
+        statuses = [{"name": pod["spec"]["containers"][0]["name"], "state": state, **more}]
+        self._emulator.store.set_status(
+            PODS, metadata["namespace"], metadata["name"], phase=phase, containerStatuses=statuses
+        )
 
     def _kill(self, uid: str) -> None:
         with self._lock:

@@ -7,6 +7,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ from typing import Any
 import pytest
 
 from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.engines.kubeflow.manifests.service import KServe, inference_service
 from hyperflow.errors import Conflict, JobFailed, JobTimeout, Unavailable
+from hyperflow.specs import Endpoint, ModelRef
 from tests.kubeflow.emulator import Emulator, Fault, Request
 from tests.kubeflow.hand import (
     add_pod,
@@ -268,6 +273,42 @@ class TestServices:
             with pytest.raises(JobFailed, match=r"cannot be served(.|\n)*ModelLoadFailed(.|\n)*no SavedModel"):
                 serve.result(10)
 
+    def test_model_that_does_not_load_beside_one_that_serves_fails_before_the_time_limit(
+        self, emulator: Emulator, engine: KubeflowEngine, operators: None, root: Path
+    ) -> None:
+        self.save(root, "run-1")
+        good = engine.serve(serving())
+        begun = time.monotonic()
+        with pytest.raises(JobFailed, match=r"cannot be served(.|\n)*exit code 1(.|\n)*cannot load a model") as raised:
+            engine.serve(serving(model=model("run-2"), timeout=60))
+        assert not isinstance(raised.value, JobTimeout)
+        assert time.monotonic() - begun < 20
+        now = engine.serving("m")
+        assert now is not None
+        assert now.model == good.model
+
+    def test_new_pod_without_its_image_fails_and_says_so(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        with self.replacing(emulator, engine) as serve:
+            self.add_pod_of(emulator, model("run-2"), state=waiting)
+            with pytest.raises(JobFailed, match=r"cannot be served(.|\n)*no such image(.|\n)*may pull it") as raised:
+                serve.result(10)
+        assert not isinstance(raised.value, JobTimeout)
+
+    def test_single_crash_of_a_new_pod_does_not_count(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        ended = {"terminated": {"exitCode": 1}}
+        with self.replacing(emulator, engine) as serve:
+            self.add_pod_of(emulator, model("run-2"), state={"running": {}}, restartCount=1, lastState=ended)
+            assert isinstance(serve.exception(10), JobTimeout)
+
+    def test_crashes_of_a_pod_of_the_model_before_do_not_count(
+        self, emulator: Emulator, engine: KubeflowEngine
+    ) -> None:
+        ended = {"terminated": {"exitCode": 1}}
+        with self.replacing(emulator, engine) as serve:
+            self.add_pod_of(emulator, model("run-1"), state={"running": {}}, restartCount=9, lastState=ended)
+            assert isinstance(serve.exception(10), JobTimeout)
+
     def test_first_crash_may_pass(
         self, emulator: Emulator, engine: KubeflowEngine, operators: None, root: Path
     ) -> None:
@@ -294,6 +335,26 @@ class TestServices:
         engine.serve(serving())
         emulator.faults.append(Fault(409, lambda request: request.verb == "update", reason="Conflict"))
         assert engine.serve(serving(model=model("run-2"))).model == model("run-2")
+
+    @contextmanager
+    def replacing(self, emulator: Emulator, engine: KubeflowEngine) -> Iterator[Future[Endpoint]]:
+        """Replace the model of a service that goes on being ready while the new pod is not."""
+        self.serve_first(emulator, engine)
+        with started(lambda: engine.serve(serving(model=model("run-2"), timeout=3))) as serve:
+            wait_for(lambda: emulator.store.get(SERVICES, NAMESPACE, "m")["metadata"]["generation"] == 2)
+            self.make(emulator, 2, updated=0, modelStatus={"transitionStatus": "UpToDate"})
+            yield serve
+
+    def add_pod_of(self, emulator: Emulator, served: ModelRef, **container: Any) -> None:
+        """Add a pod that serves a model, with the state of its container."""
+        live = emulator.store.get(SERVICES, NAMESPACE, "m")
+        annotations = inference_service(serving(model=served), KServe(), live)["metadata"]["annotations"]
+        labels = {"serving.kserve.io/inferenceservice": "m"}
+        spec = {"containers": [{"name": "kserve-container"}]}
+        pod = {"metadata": {"name": "m-predictor-1", "labels": labels, "annotations": annotations}, "spec": spec}
+        emulator.store.create(PODS, NAMESPACE, pod)
+        statuses = [{"name": "kserve-container", **container}]
+        emulator.store.set_status(PODS, NAMESPACE, "m-predictor-1", phase="Running", containerStatuses=statuses)
 
     def serve_first(self, emulator: Emulator, engine: KubeflowEngine, **status: Any) -> None:
         """Have the service in the state in which KServe leaves one that is ready."""

@@ -14,6 +14,8 @@ COLLECTOR = "metrics-logger-and-collector"
 _LOG_LINES = 15
 _EVENTS = 4
 _SIGNALS = 128
+_RESTARTS = 2
+_STUCK = ("CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 
 _HINTS = (
     ("OOMKilled", "give it more memory"),
@@ -107,6 +109,22 @@ def container_state(container: Manifest) -> str:
     if waiting.get("reason") in (None, "ContainerCreating", "PodInitializing"):
         return ""
     return f"waits: {waiting['reason']} {waiting.get('message', '')}".strip()
+
+
+def is_stuck(pod: Manifest) -> bool:
+    """Tell whether a pod that is not ready crashes again and again or cannot have its image."""
+    status = pod.get("status", {})
+    if any(entry["type"] == "Ready" and entry["status"] == "True" for entry in status.get("conditions", [])):
+        return False
+    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    return any(_is_stuck(container) for container in containers)
+
+
+def _is_stuck(container: Manifest) -> bool:
+    state = container.get("state", {})
+    ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    crashes = container.get("restartCount", 0) >= _RESTARTS and ended.get("exitCode", 0) != 0
+    return crashes or state.get("waiting", {}).get("reason") in _STUCK
 
 
 def log_tail(cluster: Cluster, pods: Iterable[Manifest]) -> list[str]:

@@ -15,7 +15,7 @@ from hyperflow.engines.kubeflow.discovery import kserve_of
 from hyperflow.engines.kubeflow.jobs import condition
 from hyperflow.engines.kubeflow.manifests import inference_service, service
 from hyperflow.engines.kubeflow.manifests.common import RUN_LABEL, SPEC_ANNOTATION, Manifest
-from hyperflow.engines.kubeflow.resources import DEPLOYMENT, SERVICE
+from hyperflow.engines.kubeflow.resources import DEPLOYMENT, POD, SERVICE, Resource
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import Cancelled, Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
@@ -133,6 +133,7 @@ class Serving:
         rollout = Rollout(item, stale)
         with Feed(self._cluster) as feed:
             feed.watch(SERVICE, fieldSelector=f"metadata.name={name}")
+            feed.watch(POD, labelSelector=f"{_SELECTOR}={name}")
             if not rollout.knative:
                 feed.watch(DEPLOYMENT, labelSelector=f"{_SELECTOR}={name}")
             said, broken_since = "", 0.0
@@ -146,7 +147,7 @@ class Serving:
                     continue
                 if change.resource is SERVICE and change.deleted:
                     raise JobFailed(f"InferenceService {name} was deleted while it came up", "", "deploy it again")
-                rollout.see(change.resource is SERVICE, change.object, change.deleted)
+                rollout.see(change.resource, change.object, change.deleted)
                 if rollout.text not in ("", said):
                     said = rollout.text
                     self._report(Progress("deploy", 0, 1, f"waiting for {said}"))
@@ -160,7 +161,7 @@ class Serving:
         if rollout.done and not rollout.knative:
             selector = f"{_SELECTOR}={rollout.item['metadata']['name']}"
             for item in self._cluster.list(DEPLOYMENT, labelSelector=selector)["items"]:
-                rollout.see(False, item, False)
+                rollout.see(DEPLOYMENT, item)
         return rollout.done
 
     def _await_answer(self, endpoint: Endpoint, deadline: float, timeout: int) -> None:
@@ -205,6 +206,7 @@ class Serving:
     def _failure(self, rollout: Rollout, timeout: int, timed_out: bool) -> JobFailed:
         name = rollout.item["metadata"]["name"]
         pods = explain.pods_of(self._cluster, f"{_SELECTOR}={name}")
+        pods.sort(key=lambda pod: not rollout.is_new(pod))
         broken = [pod for pod in pods if explain.pod_states([pod])]
         lines = [*rollout.problems(), *explain.not_ready(rollout.item), *explain.pod_states(pods)]
         lines += explain.events(self._cluster, [name, *(pod["metadata"]["name"] for pod in broken)])
@@ -230,15 +232,24 @@ class Rollout:
         self.item, self._stale = item, stale
         self._generation = item["metadata"].get("generation", 1)
         self._deployments: dict[str, Manifest] = {}
+        self._pods: dict[str, Manifest] = {}
 
-    def see(self, is_service: bool, item: Manifest, deleted: bool) -> None:
+    def see(self, resource: Resource, item: Manifest, deleted: bool = False) -> None:
         """Take a change in."""
-        if is_service:
+        if resource is SERVICE:
             self.item = item
-        elif deleted:
-            self._deployments.pop(item["metadata"]["name"], None)
+            return
+        seen = self._pods if resource is POD else self._deployments
+        if deleted:
+            seen.pop(item["metadata"]["name"], None)
         else:
-            self._deployments[item["metadata"]["name"]] = item
+            seen[item["metadata"]["name"]] = item
+
+    def is_new(self, pod: Manifest) -> bool:
+        """Tell whether a pod was made to serve this model: KServe gives pods the annotations of their service."""
+        metadata, wanted = pod["metadata"], self.item["metadata"].get("annotations", {})
+        model = metadata.get("annotations", {}).get(service.MODEL_ANNOTATION)
+        return model == wanted.get(service.MODEL_ANNOTATION) and "deletionTimestamp" not in metadata
 
     @property
     def knative(self) -> bool:
@@ -253,8 +264,12 @@ class Rollout:
 
     @property
     def broken(self) -> bool:
-        """Whether KServe says that this generation cannot work; a first crash may pass."""
-        return self._observed and self._model_status.get("transitionStatus") in _BROKEN
+        """Whether KServe or a pod says that this generation cannot work; a first crash may pass.
+
+        In Standard mode KServe reports a model as loaded while pods of the one before are ready, so only the new
+        pods tell.
+        """
+        return self._blocked or any(self.is_new(pod) and explain.is_stuck(pod) for pod in self._pods.values())
 
     @property
     def text(self) -> str:
@@ -284,11 +299,15 @@ class Rollout:
     def problems(self) -> list[str]:
         """Word what KServe says about the model."""
         failure = self._model_status.get("lastFailureInfo") or {}
-        lines = [f"model status {self._model_status['transitionStatus']}"] if self.broken else []
+        lines = [f"model status {self._model_status['transitionStatus']}"] if self._blocked else []
         if failure:
             code = f" (exit code {failure['exitCode']})" if failure.get("exitCode") else ""
             lines.append(f"{failure.get('reason', '')}{code}: {failure.get('message', '')}")
         return lines
+
+    @property
+    def _blocked(self) -> bool:
+        return self._observed and self._model_status.get("transitionStatus") in _BROKEN
 
     @property
     def _observed(self) -> bool:
