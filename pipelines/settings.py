@@ -11,13 +11,12 @@ USER = 1000
 _RETRIES = 2  # a step that finds its job again loses nothing by being run again
 
 
-def apply(task: dsl.PipelineTask, claim: str, *, cache: bool = False, timeout: int = 0) -> dsl.PipelineTask:
+def apply(task: dsl.PipelineTask, claim: str, *, timeout: int = 0) -> dsl.PipelineTask:
     """Give a task the settings that all steps share.
 
     Args:
         task: The step.
         claim: The volume claim, or the pipeline parameter that names it.
-        cache: Whether KFP may reuse an earlier result; never for a step that creates something.
         timeout: Seconds for one attempt's pod; 0 where the step's own parameter limits it.
     """
     kubernetes.mount_pvc(task, pvc_name=claim, mount_path=MOUNT_PATH)
@@ -25,7 +24,7 @@ def apply(task: dsl.PipelineTask, claim: str, *, cache: bool = False, timeout: i
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
     if timeout:
         kubernetes.set_timeout(task, timeout)
-    task.set_caching_options(cache)
+    task.set_caching_options(False)  # docs/decisions/no-cached-steps.md
     task.set_retry(_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration="60s")
     task.set_cpu_request("100m").set_memory_request("512Mi").set_memory_limit("2Gi")
     return task

@@ -127,7 +127,7 @@ def train_and_serve(
     run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     checked = settings.apply(check(run_id=run_id, **given), claim, timeout=settings.QUARTER_HOUR)
     loaded = load_data(run_id=run_id, data_source=data_source, dataset=dataset).after(checked)
-    settings.apply(loaded, claim, cache=True, timeout=settings.HOUR)
+    settings.apply(loaded, claim, timeout=settings.HOUR)
     tuned = tune(
         run_id=run_id, data_path=loaded.outputs["data_path"],
         claim=claim, trainer_image=trainer_image, trainer_command=trainer_command,
