@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import Any
 
@@ -51,6 +52,7 @@ def test_v1_takes_any_content_type(client: httpx.Client, content_type: str | Non
     assert np.sum(answer.json()["predictions"]) == pytest.approx(1)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_v1_answers_the_tutorials_curl(predictor: Predictor) -> None:
     body = json.dumps({"instances": [{"flatten_input": ZEROS}]})
     command = ["curl", "-sf", predictor.url + PREDICT, "-d", body]
