@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import json
 import os
 import re
 import sys
 import tempfile
 from pathlib import Path
+
+import yaml
 
 BUILD = Path(__file__).parent / "build"
 PIPELINES = ("train_and_serve", "retrain")
@@ -38,8 +41,10 @@ def compile_all(output: Path) -> list[Path]:
     """Write all pipelines, and the components in a folder beside them; return the files."""
     import importlib
 
-    from kfp import compiler
+    from kfp.compiler import compiler
 
+    # libyaml's emitter writes the same in a tenth of the time
+    compiler.builder.yaml.dump_all = functools.partial(yaml.dump_all, Dumper=getattr(yaml, "CDumper", yaml.Dumper))
     files = []
     for package, names, folder in (("pipelines", PIPELINES, output), ("components", COMPONENTS, output / "components")):
         folder.mkdir(parents=True, exist_ok=True)

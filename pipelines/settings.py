@@ -1,6 +1,7 @@
 """What Kubernetes is told about every step: claim, cache, retries, time limit, resources, least power."""
 
 from kfp import dsl, kubernetes
+from kfp.dsl.structures import ResourceSpec
 
 from hyperflow.volume import MOUNT_PATH
 
@@ -26,5 +27,6 @@ def apply(task: dsl.PipelineTask, claim: str, *, timeout: int = 0) -> dsl.Pipeli
         kubernetes.set_timeout(task, timeout)
     task.set_caching_options(False)  # docs/decisions/no-cached-steps.md
     task.set_retry(_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration="60s")
-    task.set_cpu_request("100m").set_memory_request("512Mi").set_memory_limit("2Gi")
+    # Set at once: each of the task's own setters walks the whole stack first, a third of the compilation's time.
+    task.container_spec.resources = ResourceSpec(cpu_request="100m", memory_request="512Mi", memory_limit="2Gi")
     return task
