@@ -81,7 +81,7 @@ def find(source: str, dataset: str) -> Found:
             return read_folder(place)
         except DataError as error:
             tried.append(f"{error.what}: {error.why}" if error.why else error.what)
-    remedy = f"give a folder or URL with {', '.join(FILES)} (.gz or not), in `source` or {ENVIRONMENT}"
+    remedy = f"give a folder or URL with {', '.join(FILES)} (.gz or not), in data_source or {ENVIRONMENT}"
     if dataset == fashion_mnist.NAME:
         remedy = f"run `make data`, or `apt-get install dataset-fashion-mnist`, or {remedy}"
     raise DataError(f"the data set {dataset!r} is nowhere to be found", "\n".join(tried), remedy)

@@ -266,6 +266,7 @@ def _job(spec: TuneSpec | TrainSpec) -> None:
     check_claim(spec.claim)
     if not spec.data_path.startswith("/"):
         raise InvalidParameter("data_path", spec.data_path, "an absolute path")
-    whole("epochs", spec.epochs, 1)
-    whole("workers", spec.workers, 1, 100)
-    whole("timeout", spec.timeout, 1)
+    trial, stage = ("trial_", "tune") if isinstance(spec, TuneSpec) else ("", "train")  # as the pipelines name them
+    whole(f"{trial}epochs", spec.epochs, 1)
+    whole(f"{trial}workers", spec.workers, 1, 100)
+    whole(f"{stage}_timeout", spec.timeout, 1)

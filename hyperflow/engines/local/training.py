@@ -68,7 +68,7 @@ class Training:
         spec = self._spec
         roles = ["chief-0", *(f"worker-{index}" for index in range(spec.workers - 1))]
         argv = spec.trainer.argv(spec.data_path, spec.parameters, spec.epochs, spec.model_path)
-        environments = _environments(spec, roles, self._folder)
+        environments = _environments(roles, self._folder)
         with ThreadPoolExecutor(len(roles)) as pool:
             try:
                 self._jobs = [
@@ -115,7 +115,7 @@ class Training:
         return TrainResult(spec.model_path, metrics.latest(lines), metrics.history(lines), str(log))
 
 
-def _environments(spec: TrainSpec, roles: list[str], folder: Path) -> list[dict[str, str]]:
+def _environments(roles: list[str], folder: Path) -> list[dict[str, str]]:
     """Build each process's environment; TF_CONFIG only for more than one, as the Training Operator does."""
     common = {
         **os.environ,
