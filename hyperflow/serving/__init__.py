@@ -8,5 +8,6 @@ rpc         V2 over gRPC
 batcher     gathers what arrives together into one call of the model
 tensors     what is sent in a tensor's place: checked, and cheap to refuse
 saved_model the only module that knows TensorFlow
+provenance  what the model's card says of its origin
 control     hands the listening socket to the next server
 """

@@ -54,10 +54,15 @@ class App:
         model: What answers.
         limits: What a request may cost.
         log_requests: Log every request; else those that are refused or fail.
+        properties: What else is to be told of the model in its metadata.
     """
 
-    def __init__(self, model_name: str, model: Model, limits: Limits, log_requests: bool = False) -> None:
+    def __init__(
+        self, model_name: str, model: Model, limits: Limits, log_requests: bool = False,
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.model_name, self.model, self.limits = model_name, model, limits
+        self._more = {"properties": properties} if properties else {}
         self.metrics = Metrics(model_name, model.outputs)
         self.batcher = Batcher(model, limits, self.metrics.observe_batch)
         self.draining = False
@@ -163,7 +168,7 @@ class App:
         return self._readiness({"ready": not self.draining})
 
     async def _metadata(self, scope: Scope, receive: Receive) -> Answer:
-        return Answer(v1.dump(v2.metadata(self.model, self.model_name)))
+        return Answer(v1.dump({**v2.metadata(self.model, self.model_name), **self._more}))
 
     async def _metrics(self, scope: Scope, receive: Receive) -> Answer:
         return Answer(self.metrics.exposition(), 200, CONTENT_TYPE)

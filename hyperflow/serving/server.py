@@ -15,7 +15,7 @@ import uvloop
 
 from hyperflow import volume
 from hyperflow.errors import HyperflowError, Unavailable
-from hyperflow.serving import logs
+from hyperflow.serving import logs, provenance
 from hyperflow.serving.app import App
 from hyperflow.serving.control import ControlServer
 from hyperflow.serving.http_server import BACKLOG, HttpServer
@@ -64,7 +64,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
     model = SavedModel(arguments.model_dir)
     model.warm(limits.batch_rows)
-    app = App(arguments.model_name, model, limits, arguments.log_requests)
+    properties = provenance.properties(arguments.model_dir, arguments.model_name)
+    app = App(arguments.model_name, model, limits, arguments.log_requests, properties)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Predictor(arguments, app, listener).run())
     return 0
