@@ -272,6 +272,28 @@ class TestServe:
         assert now.model == models[0]
         assert len(ask(good)) == 10
 
+    @pytest.mark.parametrize("tried", [0, 2], ids=["fails its test", "never answers"])
+    def test_first_deployment_that_fails_is_not_served_and_the_next_one_replaces_it(
+        self, engine: Engine, models: list[ModelRef], tried: int
+    ) -> None:
+        fail_first(engine, models[tried])
+        assert engine.serving("m") is None
+        with pytest.raises(JobFailed):
+            engine.restore("m")
+        assert engine.serving("m") is None
+        endpoint = deploy(engine, models[1])
+        assert endpoint.model == models[1]
+        assert endpoint.previous is None
+        assert engine.serving("m") == endpoint
+        assert len(ask(endpoint)) == 10
+
+    def test_model_that_failed_first_may_be_deployed_again(self, engine: Engine, models: list[ModelRef]) -> None:
+        fail_first(engine, models[0])
+        endpoint = deploy(engine, models[0])
+        assert endpoint.previous is None
+        assert engine.serving("m") == endpoint
+        assert len(ask(endpoint)) == 10
+
 
 def test_reap_has_nothing_to_do_without_dead_runs(engine: Engine) -> None:
     assert engine.reap() == []
@@ -284,6 +306,13 @@ def serving(model: ModelRef) -> ServeSpec:
 def deploy(engine: Engine, model: ModelRef) -> Endpoint:
     engine.serve(serving(model))
     return engine.promote("m")
+
+
+def fail_first(engine: Engine, model: ModelRef) -> None:
+    """Deploy a model that does not come up, or is taken back with none before it."""
+    with pytest.raises(JobFailed):
+        engine.serve(serving(model))
+        engine.restore("m")
 
 
 def ask(endpoint: Endpoint) -> list[float]:

@@ -1,83 +1,48 @@
-"""Serve on this machine: KServe's Python model server as a process a model, and a port that passes between them.
+"""Serve on this machine: our own predictor as a process a model, and a port that passes between them.
 
 A new model starts beside the old one, on a port of its own, and gets the service's port by
 `promote`: it then accepts on the very same socket, so that no connection is lost while the old one
-drains. One file a service says what is served; a process is known by its id and the time it
-started, so that a stranger with a reused id is never taken for it.
+drains. One file a service says what is served, and what was to be served first and failed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import socket
-import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import psutil
-
-from hyperflow.engines.local import processes
-from hyperflow.errors import JobFailed, JobTimeout, Unavailable
+from hyperflow.engines.local import processes, servers
+from hyperflow.engines.local.servers import HOST, Server
+from hyperflow.errors import JobFailed, Unavailable
 from hyperflow.serving import control
 from hyperflow.specs import Endpoint, ModelRef, ServeSpec
-from hyperflow.volume import writable, write_text
+from hyperflow.volume import write_text
 
 KEEP = "HYPERFLOW_KEEP_SERVING"
 """Environment variable that lets a service outlive the run that started it."""
 
-_DRAIN = 35.0  # seconds: the server's own limit for draining is 30
-_HOST = "127.0.0.1"
+_UNTESTED = "it answered, but did not pass its test"
 
 
 @dataclass(frozen=True)
-class Server:
-    """One running model server and what it serves.
+class Failure:
+    """The mark of a first deployment that failed; what it left is for inspection and does not count as served.
 
     Args:
-        pid: Its process.
-        started: When the process started, as the system counts; with the pid, its identity.
-        port: The port of its own.
-        control: Its control socket.
-        log: Its output.
-        model: What it serves.
-        run_id: The run that started it.
-        kept: Whether it may outlive that run.
+        reason: What was wrong.
+        model: What was to be served.
+        log: The output of its server.
+        server: The server, where it came up; it answers on a port of its own.
     """
 
-    pid: int
-    started: float
-    port: int
-    control: str
-    log: str
+    reason: str
     model: ModelRef
-    run_id: str
-    kept: bool
-
-    @property
-    def alive(self) -> bool:
-        """Whether this very process runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    def stop(self) -> None:
-        """Let the process drain and end, and wait until it has."""
-        if not self.alive:
-            return
-        process = psutil.Process(self.pid)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_DRAIN)
-            except psutil.TimeoutExpired:
-                process.kill()
+    log: str
+    server: Server | None = None
 
 
 @dataclass(frozen=True)
@@ -90,20 +55,28 @@ class Service:
         current: The server that has the port.
         candidate: The server that `promote` gives the port to.
         previous: The model served before the current one.
+        failed: The mark of a first deployment that failed, until the next one.
     """
 
     name: str
     port: int = 0
     current: Server | None = None
     candidate: Server | None = None
-    previous: ModelRef | None = field(default=None)
+    previous: ModelRef | None = None
+    failed: Failure | None = None
 
     @property
     def alive(self) -> Service:
         """The same without the servers that have ended since it was written down."""
-        current = self.current if self.current and self.current.alive else None
-        candidate = self.candidate if self.candidate and self.candidate.alive else None
-        return replace(self, current=current, candidate=candidate)
+        current, candidate = _if_alive(self.current), _if_alive(self.candidate)
+        failed = replace(self.failed, server=_if_alive(self.failed.server)) if self.failed else None
+        return replace(self, current=current, candidate=candidate, failed=failed)
+
+    @property
+    def servers(self) -> list[Server]:
+        """Every server of this service."""
+        left = self.failed.server if self.failed else None
+        return [server for server in (self.candidate, self.current, left) if server]
 
 
 class Services:
@@ -122,13 +95,7 @@ class Services:
 
     def read(self, name: str) -> Service:
         """Return the service as it is now; an empty one where there is none of that name."""
-        try:
-            record = json.loads(self._record(name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return Service(name)
-        return Service(
-            name, record["port"], _server(record["current"]), _server(record["candidate"]), _model(record["previous"])
-        ).alive
+        return self._written(name).alive
 
     def stage(self, spec: ServeSpec) -> Endpoint:
         """Have a model loaded, warmed and answering on a port of its own, beside what is served."""
@@ -137,22 +104,30 @@ class Services:
             if server and server.model == spec.model:
                 return _endpoint(service, server)
         self.check_port(spec)
-        if service.candidate:
-            service.candidate.stop()
-        candidate = self._start(spec, keep=bool(os.environ.get(KEEP)) or service.current is not None)
-        service = replace(service, candidate=candidate, port=service.port or spec.port)
+        for server in service.servers:
+            if server != service.current:
+                server.stop()
+        service = replace(service, port=service.port or spec.port, candidate=None, failed=None)
+        try:
+            candidate = servers.start(spec, self._folder, bool(os.environ.get(KEEP)) or service.current is not None)
+        except JobFailed as failure:
+            log = str(servers.log_of(spec, self._folder))
+            raise self._given_up(service, failure, Failure(failure.what, spec.model, log)) from failure
+        service = replace(service, candidate=candidate)
         self._write(service)
         return _endpoint(service, candidate)
 
     def promote(self, name: str) -> Endpoint:
         """Give the candidate the service's port, and let the one that had it drain and end."""
-        service = self.read(name)
+        written, service = self._written(name), self.read(name)
+        if written.candidate and not service.candidate:
+            raise self._ended(service, written.candidate)
         if service.candidate is None:
             if service.current is None:
-                raise JobFailed(f"no service {name!r} runs", f"nothing is written down in {self._folder}", "deploy it")
+                why = service.failed.reason if service.failed else f"nothing is written down in {self._folder}"
+                raise JobFailed(f"no service {name!r} runs", why, "deploy it")
             return _endpoint(service, service.current)
-        listener = self._public_socket(service)
-        with listener:
+        with self._public_socket(service) as listener:
             control.take(Path(service.candidate.control), listener)
             port = listener.getsockname()[1]
         previous = service.current.model if service.current else service.previous
@@ -163,24 +138,34 @@ class Services:
         return _endpoint(promoted, service.candidate)
 
     def restore(self, name: str) -> Endpoint:
-        """End a candidate that did not pass, or bring back the model served before the current one."""
-        service = self.read(name)
-        if service.candidate and service.current:
+        """End a candidate that did not pass, or bring back the model served before the current one.
+
+        It goes by what was written down: a candidate that has died is what has to be taken back, not its predecessor.
+        """
+        service = self._written(name)
+        tried, current = service.candidate or service.current, service.current
+        before = current.model if service.candidate and current else service.previous if current else None
+        if tried is None or before is None:
+            raise self._nothing_before(service, tried)
+        if service.candidate:
             service.candidate.stop()
-            self._write(replace(service, candidate=None))
-            return _endpoint(service, service.current)
-        if service.current is None or service.previous is None:
-            raise JobFailed(
-                f"{name} cannot go back to an earlier model", "none was served before this one",
-                "the new one is left as it is, to be looked at",
-            )  # fmt: skip
-        self.stage(ServeSpec(service.current.run_id, name, service.previous, port=service.port))
-        return self.promote(name)
+            service = replace(service, candidate=None)
+            self._write(service)
+            if current and current.alive:
+                return _endpoint(service, current)
+        self.stage(ServeSpec(tried.run_id, name, before, port=service.port))
+        back = self.promote(name)
+        left = None if before == service.previous else service.previous  # never to what was just taken back
+        self._write(replace(self._written(name), previous=left))
+        return replace(back, previous=left)
 
     def check_port(self, spec: ServeSpec) -> None:
         """Refuse a port that another program has, before anything is started for it."""
         service = self.read(spec.name)
-        if spec.port and not (service.current and service.port == spec.port):
+        ours = service.current and service.port == spec.port
+        if service.failed and service.failed.server:
+            ours = service.failed.server.public_port == spec.port
+        if spec.port and not ours:
             _listen(spec.port).close()
 
     def serving(self, name: str) -> Endpoint | None:
@@ -190,35 +175,43 @@ class Services:
 
     def stop(self, name: str, run_id: str = "") -> bool:
         """End a service's processes, or only those that end with a run; return whether there were any."""
-        service = self.read(name)
-        servers = [server for server in (service.candidate, service.current) if server]
-        ending = [server for server in servers if not run_id or (server.run_id == run_id and not server.kept)]
+        running = self.read(name).servers
+        ending = [server for server in running if not run_id or (server.run_id == run_id and not server.kept)]
         for server in ending:
             server.stop()
         return bool(ending)
 
-    def _start(self, spec: ServeSpec, keep: bool) -> Server:
-        log = self._folder / f"{spec.name}-{spec.run_id}.log"
-        with writable(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-        private = Path(tempfile.mkdtemp(prefix="hyperflow-"))
-        ready, socket_path = private / "ready.json", private / "control"
-        argv = [
-            "python", "-m", "hyperflow.serving", f"--model_name={spec.name}", f"--model_dir={spec.model.path}",
-            f"--host={_HOST}", "--http_port=0", "--enable_grpc=false", f"--ready_file={ready}",
-            f"--control={socket_path}",
-        ]  # fmt: skip
-        with writable(self._folder), log.open("ab") as output:
-            process = processes.start(argv, dict(os.environ), output.fileno(), "free" if keep else "run")
-        try:
-            started = psutil.Process(process.pid).create_time()
-            ports = _until_ready(process.pid, ready, log, spec)
-        except BaseException:
-            processes.signal_group(process.pid, signal.SIGKILL)
-            raise
-        return Server(
-            process.pid, started, ports["http_port"], str(socket_path), str(log), spec.model, spec.run_id, keep
-        )
+    def _given_up(self, service: Service, failure: JobFailed, mark: Failure) -> JobFailed:
+        """Write down what a failed deployment leaves; word what failed and what is served now."""
+        if service.current:
+            self._write(replace(service, candidate=None))
+            url = _endpoint(service, service.current).url
+            now = f"the previous model ({service.current.model.path}) is still served at {url}"
+        else:
+            self._write(Service(service.name, service.port, failed=mark))
+            now = f"no other is served as {service.name}, which is marked as failed"
+        return type(failure)(f"{failure.what}; {now}", failure.why, failure.remedy)
+
+    def _ended(self, service: Service, candidate: Server) -> JobFailed:
+        """Word that a candidate has died before it could be given the port."""
+        what = f"the model server for {candidate.model.path} has ended before all requests went to it"
+        why = f"its log {candidate.log} ends with\n{processes.tail(Path(candidate.log))}"
+        failure = JobFailed(what, why, "see the cause above, and deploy it again")
+        return self._given_up(service, failure, Failure(what, candidate.model, candidate.log))
+
+    def _nothing_before(self, service: Service, tried: Server | None) -> JobFailed:
+        """Mark what failed with nothing before it, and word where to look at it."""
+        what = f"{service.name} cannot go back to an earlier model"
+        if tried is None:
+            why = service.failed.reason if service.failed else f"nothing is written down in {self._folder}"
+            return JobFailed(what, why, "deploy it")
+        left = tried if tried.alive else None
+        mark = Failure(_UNTESTED if left else "its server has ended", tried.model, tried.log, left)
+        self._write(Service(service.name, service.port, failed=mark))
+        until = "until it is stopped" if tried.kept else "as long as its run lasts"
+        where = f"at {tried.url}, {until}, and " if left else ""
+        why = f"none was served before {tried.model.path}, which is marked as failed: {mark.reason}"
+        return JobFailed(what, why, f"look at it {where}in its log {tried.log}; the next deployment takes its place")
 
     def _public_socket(self, service: Service) -> socket.socket:
         if service.current:
@@ -227,6 +220,19 @@ class Services:
                 return listener
         return _listen(service.port)
 
+    def _written(self, name: str) -> Service:
+        """Return the service as it was written down, with servers that may have ended."""
+        try:
+            record = json.loads(self._record(name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return Service(name)
+        current, candidate, failed = record["current"], record["candidate"], record.get("failed")
+        return Service(
+            name, record["port"], servers.read(current) if current else None,
+            servers.read(candidate) if candidate else None,
+            ModelRef(**record["previous"]) if record["previous"] else None, _failure(failed) if failed else None,
+        )  # fmt: skip
+
     def _record(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
@@ -234,30 +240,15 @@ class Services:
         write_text(self._record(service.name), json.dumps(service, default=_plain, indent=2))
 
 
-def _until_ready(pid: int, ready: Path, log: Path, spec: ServeSpec) -> Mapping[str, int]:
-    """Wait for the server's own word that its model is loaded, warmed and listening."""
-    deadline = time.monotonic() + spec.timeout
-    while not ready.exists():
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            raise JobFailed(
-                f"the model server for {spec.model.path} ended before it was ready",
-                f"its log {log} ends with\n{processes.tail(log)}", "see whether the folder holds a whole SavedModel",
-            )  # fmt: skip
-        if time.monotonic() > deadline:
-            raise JobTimeout(
-                f"the model server for {spec.model.path} was not ready after {spec.timeout} s",
-                f"its log {log} ends with\n{processes.tail(log)}", "raise deploy_timeout",
-            )  # fmt: skip
-        time.sleep(0.02)
-    ports: Mapping[str, int] = json.loads(ready.read_text(encoding="utf-8"))
-    return ports
+def _if_alive(server: Server | None) -> Server | None:
+    return server if server and server.alive else None
 
 
 def _listen(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((_HOST, port))
+        listener.bind((HOST, port))
     except OSError as error:
         listener.close()
         remedy = "stop the program that has it, or give another port (0 takes any free one)"
@@ -267,21 +258,17 @@ def _listen(port: int) -> socket.socket:
 
 
 def _endpoint(service: Service, server: Server) -> Endpoint:
-    serves_users = server == service.current and service.port
-    port = service.port if serves_users else server.port
+    is_public = server == service.current and service.port
+    url = f"http://{HOST}:{service.port}" if is_public else server.url
     before = service.current.model if service.current else None
     previous = service.previous if server == service.current else before
-    return Endpoint(service.name, f"http://{_HOST}:{port}", server.model, previous, f"pid-{server.pid}", server.log)
+    return Endpoint(service.name, url, server.model, previous, f"pid-{server.pid}", server.log)
 
 
-def _server(record: dict[str, object] | None) -> Server | None:
-    if record is None:
-        return None
-    return Server(**{**record, "model": _model(record["model"])})  # type: ignore[arg-type]
-
-
-def _model(record: object) -> ModelRef | None:
-    return None if record is None else ModelRef(**record)  # type: ignore[arg-type]
+def _failure(record: Mapping[str, Any]) -> Failure:
+    server = record["server"]
+    model = ModelRef(**record["model"])
+    return Failure(record["reason"], model, record["log"], servers.read(server) if server else None)
 
 
 def _plain(value: object) -> object:
