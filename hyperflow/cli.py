@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +23,7 @@ from hyperflow.progress import Progress as Forward
 
 if TYPE_CHECKING:
     from hyperflow.runner import Request
-    from hyperflow.specs import ModelRef
+    from hyperflow.specs import Endpoint
 
 app = typer.Typer(
     help="Tune, train and serve a model with one pipeline.", no_args_is_help=True, add_completion=False,
@@ -133,34 +133,56 @@ def serve(
 def predict(
     name: Annotated[str, typer.Argument(help="The service.")] = "fashion-mnist",
     url: Annotated[str, typer.Option(help="Base URL; by default that of the service on this machine.")] = "",
-    instances: Annotated[int, typer.Option(help="Labelled test images to send.", min=1, max=10_000)] = 10,
+    host: Annotated[str, typer.Option(help="The service's own host, where --url is an ingress.")] = "",
+    instances: Annotated[int, typer.Option(help="Labelled test images to send.", min=1, max=10_000)] = 200,
+    accuracy_floor: Annotated[float, typer.Option(help="Least share of them to be read right.", min=0, max=1)] = 0.0,
+    p99_ms: Annotated[float, typer.Option(help="Most milliseconds for 99 % of them.", min=0.001)] = 3_600_000.0,
+    timeout: Annotated[float, typer.Option(help="Seconds for one answer.", min=0.1)] = 30.0,
+    dataset: Annotated[str, typer.Option(help="The data set whose test images are sent.")] = "fashion-mnist",
+    source: Annotated[str, typer.Option(help="Where to load it from if the volume has none.")] = "auto",
+    report: Annotated[Path | None, typer.Option(help="Write images, labels and answers to this HTML file.")] = None,
     folder: Volume = None,
     debug: Debug = False,
 ) -> None:
-    """Send labelled test images to a served model and show its answers."""
-    from hyperflow import data, smoke
-    from hyperflow.engines.local.services import Services
-    from hyperflow.specs import Endpoint, ModelRef
+    """Send labelled test images to a served model, show its answers, and exit 1 where they do not do.
+
+    A token or a session cookie that an ingress asks for comes from HYPERFLOW_TOKEN or HYPERFLOW_COOKIE (a value, or @
+    and a file's path), never from the command line, where other users of the machine could read it.
+    """
+    from hyperflow import client, data, smoke, steps
+    from hyperflow import report as pages
 
     with _told(debug):
         _use_volume(folder)
-        endpoint: Endpoint | None = Endpoint(name, url.rstrip("/"), ModelRef("/")) if url else None
-        endpoint = endpoint or Services(volume.root() / "services").serving(name)
-        if endpoint is None:
-            raise Unavailable(
-                f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url"
-            )
-        dataset = data.load("auto", "fashion-mnist")
-        images, labels = dataset.images("test")[:instances], dataset.labels("test")[:instances]
-        result = smoke.run(endpoint, images, labels)
-        table = Table("image", "is", "read as", "probability")
-        for index, row in enumerate(result.answers[:20]):
-            read = int(row.argmax())
-            colour = "green" if read == labels[index] else "red"
-            answer = f"[{colour}]{dataset.classes[read]}[/]"
-            table.add_row(str(index), dataset.classes[labels[index]], answer, f"{row[read]:.3f}")
-        console.print(table)
+        endpoint, access = client.reach(name, url, host) if url or host else (_served_here(name), client.Access())
+        tested = data.load(source, dataset)
+        chosen = smoke.choose(tested, instances)
+        images, labels = tested.images("test")[chosen], tested.labels("test")[chosen]
+        result = smoke.run(endpoint, images, labels, access, timeout)
+        _show_answers(result.answers, labels, tested.classes)
         console.print(_smoke_line(vars(result)))
+        if report:
+            steps.write_page(str(report), "Answers", [pages.answers(images, labels, result.answers, tested.classes)])
+            console.print(f"written to {report}", highlight=False)
+        smoke.judge(result, accuracy_floor, p99_ms)
+
+
+def _served_here(name: str) -> Endpoint:
+    from hyperflow.engines.local.services import Services
+
+    endpoint = Services(volume.root() / "services").serving(name)
+    if endpoint is None:
+        raise Unavailable(f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url")
+    return endpoint
+
+
+def _show_answers(answers: Any, labels: Any, classes: Sequence[str]) -> None:
+    table = Table("image", "is", "read as", "probability")
+    for index, row in enumerate(answers[:20]):
+        read = int(row.argmax())
+        colour = "green" if read == labels[index] else "red"
+        table.add_row(str(index), classes[labels[index]], f"[{colour}]{classes[read]}[/]", f"{row[read]:.3f}")
+    console.print(table)
 
 
 @app.command()
@@ -181,30 +203,38 @@ def stop(
 
 @app.command()
 def demo(
-    url: Annotated[str, typer.Option(help="Base URL of the predictor; by default the service on this machine.")] = "",
-    name: Annotated[str, typer.Option(help="The model's name.")] = "fashion-mnist",
-    port: Annotated[int, typer.Option(help="Port of the page; 0 for any free one.", min=0, max=65535)] = 7860,
+    url: Annotated[
+        str, typer.Option(envvar="HYPERFLOW_PREDICTOR_URL", help="Base URL of the predictor; by default the one here.")
+    ] = "",
+    name: Annotated[str, typer.Option(envvar="HYPERFLOW_MODEL_NAME", help="The model's name.")] = "fashion-mnist",
+    host: Annotated[str, typer.Option(envvar="HYPERFLOW_PAGE_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="HYPERFLOW_PAGE_PORT", help="Port of the page; 0 for any.", min=0, max=65535)
+    ] = 7860,
+    dataset: Annotated[
+        str, typer.Option(envvar="HYPERFLOW_DATASET", help="The data set whose test images can be picked.")
+    ] = "fashion-mnist",
+    source: Annotated[
+        str, typer.Option(envvar="HYPERFLOW_DATA_SOURCE", help="Where to load it from if need be; or `none`.")
+    ] = "auto",
     folder: Volume = None,
     debug: Debug = False,
 ) -> None:
     """Serve a page on which to try a model: pick a test image, draw one or upload one."""
     from hyperflow import demo as page
-    from hyperflow.engines.local.services import Services
 
     with _told(debug):
         _use_volume(folder)
-        services = Services(volume.root() / "services")
-        served = services.serving(name)
-        if not url and served is None:
-            raise Unavailable(
-                f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url"
-            )
+        page.main(url or _url_here(name), name, host=host, port=port, dataset=dataset, source=source)
 
-        def model() -> ModelRef | None:
-            now = services.serving(name)
-            return now.model if now and not url else None
 
-        page.main(url or (served.url if served else ""), name, port, source="auto", model=model)
+def _url_here(name: str) -> str:
+    from hyperflow.engines.local.services import Services
+
+    served = Services(volume.root() / "services").serving(name)
+    if served is None:
+        raise Unavailable(f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url")
+    return served.url
 
 
 @app.command()

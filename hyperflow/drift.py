@@ -18,13 +18,13 @@ import contextlib
 import json
 import math
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 
-from hyperflow import volume
+from hyperflow import client, volume
+from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint
 
 LEAST_INSTANCES = 100
@@ -142,10 +142,10 @@ def look(endpoint: Endpoint) -> Traffic | None:
     Of several replicas this is the one that happens to answer.
     """
     try:
-        with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=_TIMEOUT) as response:
-            return parse(response.read().decode("utf-8", "replace"))
-    except (OSError, urllib.error.URLError):
+        reply = client.get(f"{endpoint.url}/metrics", seconds=_TIMEOUT)
+    except JobFailed:
         return None
+    return parse(reply.body.decode("utf-8", "replace")) if reply.status == HTTPStatus.OK else None
 
 
 def parse(text: str) -> Traffic | None:

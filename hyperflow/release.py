@@ -7,16 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from hyperflow import cards, compare, data, drift, gate, lease, report, runs, smoke
 from hyperflow.engines import get_engine
 from hyperflow.errors import Conflict, JobFailed
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint, ModelRef
 from hyperflow.steps import Step, read_evaluation, write_page
-
-SMOKE_SEED = 0
 
 
 def decide(current: Step, parameters: Parameters, candidate: ModelRef, data_path: str) -> tuple[gate.Decision, str]:
@@ -69,13 +65,12 @@ def _test_and_promote(
     current: Step, parameters: Parameters, endpoint: Endpoint, data_path: str, page: str
 ) -> tuple[smoke.SmokeTest, Endpoint]:
     dataset = data.open_dataset(data_path)
-    labels = dataset.labels("test")
-    chosen = np.sort(np.random.default_rng(SMOKE_SEED).permutation(len(labels))[: parameters.smoke_instances])
-    images, labels = dataset.images("test")[chosen], labels[chosen]
+    chosen = smoke.choose(dataset, parameters.smoke_instances)
+    images, labels = dataset.images("test")[chosen], dataset.labels("test")[chosen]
     try:
         with drift.own_questions(endpoint):
             result = smoke.run(endpoint, images, labels)
-        _judge(result, parameters)
+        smoke.judge(result, parameters.smoke_accuracy_floor, parameters.smoke_p99_ms)
     except JobFailed as failure:
         raise _restored(endpoint, failure) from failure
     promoted = get_engine().promote(endpoint.name)
@@ -88,21 +83,6 @@ def _test_and_promote(
     speed = f"p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
     current.say(f"accuracy {result.accuracy:.3f} of {result.instances} images, {speed}, at {promoted.url}")
     return result, promoted
-
-
-def _judge(result: smoke.SmokeTest, parameters: Parameters) -> None:
-    if result.accuracy < parameters.smoke_accuracy_floor:
-        raise JobFailed(
-            "the deployed model reads too few images right",
-            f"{result.accuracy:.3f} of {result.instances}; smoke_accuracy_floor is {parameters.smoke_accuracy_floor}",
-            "see whether it was trained and is served with the same scaling of pixels",
-        )  # fmt: skip
-    if result.p99_ms > parameters.smoke_p99_ms:
-        raise JobFailed(
-            "the deployed model answers too slowly",
-            f"99 % of requests took up to {result.p99_ms:.1f} ms; smoke_p99_ms is {parameters.smoke_p99_ms:g}",
-            "give the service more cpu or replicas, or raise smoke_p99_ms",
-        )  # fmt: skip
 
 
 def _restored(endpoint: Endpoint, failure: JobFailed) -> JobFailed:

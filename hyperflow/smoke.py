@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from hyperflow import client
+from hyperflow.client import Access
+from hyperflow.data import Dataset
 from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint
 
-_TIMEOUT = 30.0  # seconds a request may take before the service counts as not answering
 _BODY_SHOWN = 500
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,13 @@ class SmokeTest:
     answers: npt.NDArray[np.float64]
 
 
-def run(endpoint: Endpoint, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> SmokeTest:
+def run(
+    endpoint: Endpoint,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    access: Access | None = None,
+    seconds: float = client.SECONDS,
+) -> SmokeTest:
     """Send each image in a request of its own and compare the answers with the labels.
 
     The first request is not timed: it opens what later ones find open.
@@ -47,30 +55,38 @@ def run(endpoint: Endpoint, images: npt.NDArray[np.uint8], labels: npt.NDArray[n
         endpoint: Where to ask.
         images: Raw pixels 0–255, uint8 [n, height, width].
         labels: Their classes, uint8 [n].
+        access: How requests get there; by default as the environment says.
+        seconds: How long an answer may take.
 
     Raises:
         JobFailed: A request got no answer, or not one of the right form.
     """
-    predict(endpoint, images[:1])
-    answers, seconds = [], []
+    predict(endpoint, images[:1], access, seconds)
+    answers, took = [], []
     for image in images:
         started = time.perf_counter()
-        answers.append(predict(endpoint, image[None])[0])
-        seconds.append(time.perf_counter() - started)
+        answers.append(predict(endpoint, image[None], access, seconds)[0])
+        took.append(time.perf_counter() - started)
     probabilities = np.asarray(answers, dtype=np.float64)
     accuracy = float(np.mean(probabilities.argmax(axis=1) == labels))
-    p50, p99 = np.percentile(np.asarray(seconds) * 1000, [50, 99])
+    p50, p99 = np.percentile(np.asarray(took) * 1000, [50, 99])
     return SmokeTest(accuracy, len(labels), float(p50), float(p99), probabilities)
 
 
-def predict(endpoint: Endpoint, images: npt.NDArray[np.uint8]) -> list[list[float]]:
-    """Ask for the classes of some images over the V1 protocol.
+def predict(
+    endpoint: Endpoint,
+    images: npt.NDArray[np.uint8],
+    access: Access | None = None,
+    seconds: float = client.SECONDS,
+) -> list[list[float]]:
+    """Ask for the classes of some images over the V1 protocol, the arguments being those of `run`.
 
     Raises:
         JobFailed: There is no answer, or not one of the right form.
     """
     instances = [{"flatten_input": image.reshape(-1).tolist()} for image in images]
-    answer = post(f"{endpoint.url}/v1/models/{endpoint.name}:predict", {"instances": instances})
+    url = f"{endpoint.url}/v1/models/{endpoint.name}:predict"
+    answer = client.post(url, {"instances": instances}, access, seconds)
     predictions = answer.get("predictions")
     if not isinstance(predictions, list) or not all(_is_row(row) for row in predictions):
         raise JobFailed(
@@ -82,25 +98,35 @@ def predict(endpoint: Endpoint, images: npt.NDArray[np.uint8]) -> list[list[floa
     return predictions
 
 
-def post(url: str, body: object) -> dict[str, object]:
-    """Send JSON and return the JSON object that is answered.
+def choose(dataset: Dataset, instances: int) -> npt.NDArray[np.intp]:
+    """Choose test images, the same ones each time; return their indices, in order."""
+    order = np.random.default_rng(_SEED).permutation(len(dataset.labels("test")))
+    return np.sort(order[:instances])
+
+
+def judge(result: SmokeTest, accuracy_floor: float, p99_ms: float) -> None:
+    """Refuse a model that reads too few images right, or answers too slowly.
 
     Raises:
-        JobFailed: The answer is an error, or none.
+        JobFailed: It does.
     """
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-            answer = json.load(response)
-    except urllib.error.HTTPError as error:
-        text = error.read(_BODY_SHOWN).decode("utf-8", "replace")
-        raise JobFailed(f"{url} answers {error.code}", text, "look at the predictor's log") from error
-    except (OSError, ValueError) as error:
-        raise JobFailed(f"{url} gives no answer", str(error), "see whether the service runs, and its log") from error
-    if not isinstance(answer, dict):
-        raise JobFailed(f"{url} does not answer with a JSON object", str(answer)[:_BODY_SHOWN])
-    return answer
+    if result.accuracy < accuracy_floor:
+        raise JobFailed(
+            "the deployed model reads too few images right",
+            f"{result.accuracy:.3f} of {result.instances}; the floor is {accuracy_floor}",
+            "see whether it was trained and is served with the same scaling of pixels",
+        )  # fmt: skip
+    if result.p99_ms > p99_ms:
+        raise JobFailed(
+            "the deployed model answers too slowly",
+            f"99 % of requests took up to {result.p99_ms:.1f} ms; the ceiling is {p99_ms:g}",
+            "give the service more cpu or replicas, or raise the ceiling",
+        )  # fmt: skip
 
 
 def _is_row(row: object) -> bool:
-    return isinstance(row, Sequence) and len(row) > 0 and all(isinstance(value, float | int) for value in row)
+    return (
+        isinstance(row, Sequence)
+        and len(row) > 0
+        and all(isinstance(value, float | int) and math.isfinite(value) for value in row)
+    )
