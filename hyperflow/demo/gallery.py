@@ -7,23 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperflow import data, fashion_mnist, volume
+from hyperflow import data, volume
 from hyperflow.data import Dataset
 from hyperflow.demo.pictures import Pixels
 from hyperflow.demo.predictor import Predictor, Probabilities
 from hyperflow.errors import InvalidParameter
 
+NO_SOURCE = "none"
 SHOWN = 20
 ASKED_FOR_MISREAD = 256
 """How many images are asked about in one request to find misread ones; predictors take no more."""
 
 
-def find_dataset(dataset: str = fashion_mnist.NAME, source: str = "") -> Dataset:
+def find_dataset(dataset: str, source: str) -> Dataset:
     """Open a data set on the volume, or load it from a source.
 
     Args:
         dataset: The data set's name.
-        source: Where to load it from if the volume has none, as in `hyperflow.data.load`; empty to load nothing.
+        source: Where to load it from if the volume has none, as in `hyperflow.data.load`; `none` to load nothing.
 
     Raises:
         DataError: There is none, or it is damaged.
@@ -31,7 +32,7 @@ def find_dataset(dataset: str = fashion_mnist.NAME, source: str = "") -> Dataset
     """
     folder = volume.data_path(dataset, "")
     stored = list(folder.glob(f"*/{data.DESCRIPTION}"))
-    if not stored and source:
+    if not stored and source != NO_SOURCE:
         return data.load(source, dataset)
     newest = max(stored, key=lambda path: path.stat().st_mtime, default=folder / data.DESCRIPTION)
     return data.open_dataset(str(newest.parent))

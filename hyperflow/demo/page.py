@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -14,13 +13,14 @@ from hyperflow.demo.gallery import Gallery, Selection
 from hyperflow.demo.pictures import Pixels
 from hyperflow.demo.predictor import Metadata, Predictor
 from hyperflow.errors import HyperflowError, JobFailed
-from hyperflow.specs import ModelRef
 
 LOGGER = logging.getLogger("hyperflow.demo")
 
 TITLE = "Hyperflow demo"
 AT_ONCE = 4
 WAITING = 64
+LOOK_AGAIN = 15
+"""Seconds after which an open page asks again which model is served."""
 
 _NO_IMAGES = "There is no data set here to pick from; draw or upload a picture instead."
 _INVITATION = '<p class="muted">Pick, draw or upload a picture. The answer appears here.</p>'
@@ -32,11 +32,10 @@ class Page:
     Args:
         predictor: The model asked.
         gallery: Test images, or None where there is no data set.
-        model: Returns what the operator knows of the model served now, or None.
     """
 
-    def __init__(self, predictor: Predictor, gallery: Gallery | None, model: Callable[[], ModelRef | None]) -> None:
-        self.predictor, self.gallery, self.model = predictor, gallery, model
+    def __init__(self, predictor: Predictor, gallery: Gallery | None) -> None:
+        self.predictor, self.gallery = predictor, gallery
         self.classes = gallery.classes if gallery else fashion_mnist.CLASSES
 
     def blocks(self) -> Any:
@@ -56,6 +55,7 @@ class Page:
             for part in (images, canvas, upload):
                 part.ask(self.answer, None, answer, **_LATEST)
             blocks.load(self.card, None, card, **_QUIET)
+            gr.Timer(LOOK_AGAIN).tick(self.card, None, card, **_QUIET)
             blocks.load(self.some_images, None, images, **_QUIET)
         return blocks.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
 
@@ -74,7 +74,7 @@ class Page:
             metadata = self.predictor.describe()
         except JobFailed as error:
             LOGGER.warning("%s", error)
-        return views.card(self.predictor.name, metadata, self.model())
+        return views.card(self.predictor.name, metadata)
 
     def some_images(self) -> str:
         """Show test images chosen at random, and mark those misread."""

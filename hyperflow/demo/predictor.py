@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 SECONDS = 10.0
 _METADATA_BYTES = 64 << 10
 _AT_ONCE = 8
+_POD_PORT = 8080
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,16 @@ class Metadata:
     """What the predictor says of its model.
 
     Args:
-        name: The model's name.
         versions: Its versions.
-        platform: What it was made with.
+        path: Where it lies on the volume, or empty where the predictor does not say.
+        run_id: The run that made it, or empty.
+        accuracy: Its accuracy on the test set, 0 to 1, or None.
     """
 
-    name: str
     versions: tuple[str, ...] = ()
-    platform: str = ""
+    path: str = ""
+    run_id: str = ""
+    accuracy: float | None = None
 
 
 class Predictor:
@@ -48,7 +52,8 @@ class Predictor:
     are given up as a whole; a thread that is left behind counts against `_AT_ONCE` until it ends.
 
     Args:
-        url: Base URL of the predictor.
+        url: Base URL of the predictor. Where it names no port and port 80 refuses, 8080 is tried: KServe can be set
+            to make Services without an address of their own, and behind those the pods' own port is the only one.
         name: The model's name.
         seconds: How long an answer may take.
 
@@ -75,7 +80,7 @@ class Predictor:
             JobFailed: There is no answer, or none of finite numbers.
             JobTimeout: It takes too long.
         """
-        rows = self._within(lambda: smoke.predict(self._endpoint, images))
+        rows = self._within(lambda endpoint: smoke.predict(endpoint, images))
         if len({len(row) for row in rows}) != 1:
             raise JobFailed(f"{self._endpoint.url} answers with rows of different lengths")
         answer = np.asarray(rows, dtype=np.float64)
@@ -84,27 +89,56 @@ class Predictor:
         return answer
 
     def describe(self) -> Metadata:
-        """Return what the predictor says of its model over the V2 protocol.
+        """Return what the predictor says of its model.
 
         Raises:
             JobFailed: It says nothing, or something else.
             JobTimeout: It takes too long.
         """
-        answer = self._within(lambda: _get(f"{self._endpoint.url}/v2/models/{self.name}"))
-        versions = answer.get("versions")
-        return Metadata(
-            name=str(answer.get("name", self.name)),
-            versions=tuple(str(version) for version in versions) if isinstance(versions, list) else (),
-            platform=str(answer.get("platform", "")),
-        )
+        return self._within(_describe)
 
-    def _within(self, call: Callable[[], T]) -> T:
-        future: Future[T] = self._threads.submit(call)
+    def _within(self, call: Callable[[Endpoint], T]) -> T:
+        future: Future[T] = self._threads.submit(self._reach, call)
         try:
             return future.result(self.seconds)
         except TimeoutError:
             future.cancel()
             raise JobTimeout(f"{self._endpoint.url} did not answer within {self.seconds:g} s") from None
+
+    def _reach(self, call: Callable[[Endpoint], T]) -> T:
+        try:
+            return call(self._endpoint)
+        except JobFailed as error:
+            parts = urlsplit(self._endpoint.url)
+            if parts.scheme != "http" or parts.port or not _refused(error) or not _listens(parts.hostname, _POD_PORT):
+                raise
+            url = parts._replace(netloc=f"{parts.netloc}:{_POD_PORT}").geturl()
+            self._endpoint = replace(self._endpoint, url=url)
+            return call(self._endpoint)
+
+
+def _describe(endpoint: Endpoint) -> Metadata:
+    try:
+        answer = _get(f"{endpoint.url}/v2/models/{endpoint.name}")
+    except JobFailed as error:
+        if getattr(error.__cause__, "code", None) != 404:
+            raise
+        return _from_v1(_get(f"{endpoint.url}/v1/models/{endpoint.name}"))  # TensorFlow Serving knows no V2
+    told, versions = answer.get("properties"), answer.get("versions")
+    told = told if isinstance(told, dict) else {}
+    accuracy = told.get("accuracy")
+    return Metadata(
+        versions=tuple(str(version) for version in versions) if isinstance(versions, list) else (),
+        path=str(told.get("path", "")),
+        run_id=str(told.get("run_id", "")),
+        accuracy=float(accuracy) if isinstance(accuracy, int | float) and 0 <= accuracy <= 1 else None,
+    )
+
+
+def _from_v1(answer: dict[str, object]) -> Metadata:
+    states = answer.get("model_version_status")
+    known = [state for state in states if isinstance(state, dict)] if isinstance(states, list) else []
+    return Metadata(tuple(str(state.get("version")) for state in known if state.get("state") == "AVAILABLE"))
 
 
 def _get(url: str) -> dict[str, object]:
@@ -116,3 +150,15 @@ def _get(url: str) -> dict[str, object]:
     if not isinstance(answer, dict):
         raise JobFailed(f"{url} does not answer with a JSON object")
     return answer
+
+
+def _refused(error: JobFailed) -> bool:
+    return isinstance(getattr(error.__cause__, "reason", None), ConnectionRefusedError)
+
+
+def _listens(host: str | None, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

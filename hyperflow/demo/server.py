@@ -9,11 +9,9 @@ import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from hyperflow import fashion_mnist
 from hyperflow.demo.gallery import Gallery, find_dataset
 from hyperflow.demo.predictor import Predictor
 from hyperflow.errors import DataError, InvalidParameter, Unavailable
-from hyperflow.specs import ModelRef
 
 LOGGER = logging.getLogger("hyperflow.demo")
 
@@ -38,32 +36,23 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-def main(
-    url: str,
-    name: str = "fashion-mnist",
-    port: int = 7860,
-    *,
-    host: str = "127.0.0.1",
-    dataset: str = fashion_mnist.NAME,
-    source: str = "",
-    model: Callable[[], ModelRef | None] = lambda: None,
-) -> None:
+def main(url: str, name: str, *, host: str, port: int, dataset: str, source: str) -> None:
     """Serve the page until SIGTERM or Ctrl-C.
 
     Args:
         url: Base URL of the predictor.
         name: The model's name.
-        port: Port of the page; 0 for any free one.
         host: Address to listen on.
+        port: Port of the page; 0 for any free one.
         dataset: The data set whose test images can be picked.
-        source: Where to load it from if the volume has none; empty to do without.
-        model: Returns what is known of the model served now; called whenever the page is opened.
+        source: Where to load it from if the volume has none; `none` to do without.
 
     Raises:
         InvalidParameter: The URL or the name cannot work.
         Unavailable: The port is taken, or Gradio is not installed.
     """
-    app = application(Predictor(url, name), _gallery(dataset, source), model)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    app = application(Predictor(url, name), _gallery(dataset, source))
     import uvicorn
 
     with _listen(host, port) as listener:
@@ -76,7 +65,7 @@ def main(
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def application(predictor: Predictor, gallery: Gallery | None, model: Callable[[], ModelRef | None]) -> App:
+def application(predictor: Predictor, gallery: Gallery | None) -> App:
     """Make the page's ASGI application.
 
     Raises:
@@ -94,7 +83,7 @@ def application(predictor: Predictor, gallery: Gallery | None, model: Callable[[
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
-        outer, Page(predictor, gallery, model).blocks(), path="/", footer_links=[], run_history=False,
+        outer, Page(predictor, gallery).blocks(), path="/", footer_links=[], run_history=False,
         show_error=False, max_file_size=0, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
         theme=theme(), css=views.asset("page.css"),
     )  # fmt: skip

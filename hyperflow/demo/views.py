@@ -12,7 +12,6 @@ from hyperflow.demo.gallery import Gallery, Selection
 from hyperflow.demo.pictures import Pixels, to_data_url
 from hyperflow.demo.predictor import Metadata, Probabilities
 from hyperflow.errors import HyperflowError, JobFailed, JobTimeout
-from hyperflow.specs import ModelRef
 
 _ASSETS = Path(__file__).with_name("assets")
 _AGAIN = "Try again in a moment. The operator finds the cause in the log of this page."
@@ -23,10 +22,9 @@ def asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
 
 
-def card(name: str, metadata: Metadata | None, model: ModelRef | None) -> str:
-    """Show which model is asked: what the predictor says of it, and what the operator does."""
-    versions = metadata.versions if metadata else ()
-    return _render("card.html.j2", title="Try the model", name=name, versions=versions, model=model, up=bool(metadata))
+def card(name: str, metadata: Metadata | None) -> str:
+    """Show which model is asked, as the predictor says; without what it says, the predictor is down."""
+    return _render("card.html.j2", title="Try the model", name=name, model=metadata)
 
 
 def gallery(images: Gallery, selection: Selection, problem: str = "") -> str:

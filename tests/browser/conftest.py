@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
 
-from hyperflow import demo, metrics, volume
+from hyperflow import cards, demo, metrics, volume
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -68,7 +69,7 @@ class Program:
 
 @dataclass(frozen=True)
 class World:
-    """A volume with a data set, a model trained on it, and the accuracy that its training printed."""
+    """A volume with a data set, a model trained on it with its card, and the accuracy that its training printed."""
 
     root: Path
     model: Path
@@ -84,15 +85,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     loaded = _run([sys.executable, "-c", load, SOURCE, DATASET], environment)
     train = ["-m", "hyperflow.fashion.train", f"--data-path={loaded}", "--model=mlp", f"--epochs={EPOCHS}"]
     printed = _run([sys.executable, *train, f"--model-path={model / '1'}"], environment)
-    return World(root, model, metrics.latest(printed.splitlines())["test-accuracy"])
+    world = World(root, model, metrics.latest(printed.splitlines())["test-accuracy"])
+    write_card(world, "demo-run", world.accuracy)
+    return world
 
 
-@pytest.fixture(scope="session")
-def predictor(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of the model's predictor."""
-    ready = tmp_path_factory.mktemp("predictor") / "ready"
-    words = ["--model_name=fashion-mnist", f"--model_dir={world.model}", "--host=127.0.0.1"]
-    words += ["--http_port=0", "--enable_grpc=false", f"--ready_file={ready}"]
+def write_card(world: World, run_id: str, accuracy: float) -> None:
+    """Put a card beside the model of a run, as the training step does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(volume.ENVIRONMENT, str(world.root))
+        cards.write("fashion-mnist", cards.Card(run_id, "", "", {}, accuracy))
+
+
+@contextmanager
+def predictor_of(model: Path, folder: Path, port: int = 0) -> Iterator[str]:
+    """Serve a model, and give the predictor's URL."""
+    ready = folder / "ready"
+    words = ["--model_name=fashion-mnist", f"--model_dir={model}", "--host=127.0.0.1"]
+    words += [f"--http_port={port}", "--enable_grpc=false", f"--ready_file={ready}"]
     running = Program(ready.with_name("log"), "hyperflow.serving", *words)
     deadline = time.monotonic() + 60
     while not ready.exists():
@@ -104,9 +114,17 @@ def predictor(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="session")
+def predictor(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the model's predictor."""
+    with predictor_of(world.model, tmp_path_factory.mktemp("predictor")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def page(world: World, predictor: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page's URL."""
-    yield from serve(tmp_path_factory.mktemp("page"), world, predictor)
+    with page_for(predictor, tmp_path_factory.mktemp("page"), world) as url:
+        yield url
 
 
 @pytest.fixture
@@ -114,17 +132,18 @@ def page_without_predictor(world: World, tmp_path: Path) -> Iterator[str]:
     """The URL of a page whose predictor is down."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    yield from serve(tmp_path, world, f"http://127.0.0.1:{port}")
+    with page_for(f"http://127.0.0.1:{port}", tmp_path, world) as url:
+        yield url
 
 
-def serve(folder: Path, world: World, predictor: str) -> Iterator[str]:
-    """Run the page; it must neither leave a file behind nor end badly."""
+@contextmanager
+def page_for(predictor: str, folder: Path, world: World) -> Iterator[str]:
+    """Run the page and give its URL; it must neither leave a file behind nor end badly."""
     private = folder / "private"
     private.mkdir()
-    stated = {"path": "/mnt/hyperflow/models/fashion-mnist/demo-run", "runId": "demo-run", "accuracy": world.accuracy}
     running = Program(
-        folder / "log", "hyperflow.demo", "--port=0", f"--url={predictor}", f"--dataset={DATASET}",
-        HYPERFLOW_MODEL=json.dumps(stated), HYPERFLOW_VOLUME=str(world.root), TMPDIR=str(private),
+        folder / "log", "hyperflow", "demo", "--port=0", HYPERFLOW_PREDICTOR_URL=predictor, HYPERFLOW_DATASET=DATASET,
+        HYPERFLOW_DATA_SOURCE="none", HYPERFLOW_VOLUME=str(world.root), TMPDIR=str(private),
     )  # fmt: skip
     yield running.wait_for("The page is at").split()[-1]
     assert running.stop() in (0, -signal.SIGTERM), running.log  # uvicorn ends in order, then dies of the signal

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +21,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from hyperflow.demo.pictures import from_data_url, to_input
 
-from .conftest import SCREENSHOTS, World
+from .conftest import SCREENSHOTS, World, page_for, predictor_of, write_card
 
 CLASSES = 10
 
@@ -29,7 +31,7 @@ class Visitor:
 
     def __init__(self, chromium: Chrome, url: str) -> None:
         self.chromium, self.url = chromium, url
-        self._wait = WebDriverWait(chromium, 20, 0.05, [StaleElementReferenceException])
+        self._wait = WebDriverWait(chromium, 40, 0.05, [StaleElementReferenceException])
         for log in ("performance", "browser"):
             chromium.get_log(log)
         chromium.get(url)
@@ -64,6 +66,10 @@ class Visitor:
         if SCREENSHOTS:
             self.chromium.save_screenshot(os.path.join(SCREENSHOTS, f"demo-{name}.png"))
 
+    def facts(self) -> dict[str, str]:
+        """Read what the page says of the model."""
+        return dict(zip([each.text for each in self.all("dt")], [each.text for each in self.all("dd")], strict=True))
+
     def hosts(self) -> set[str]:
         """Every host that the page had the browser ask for something."""
         messages = [json.loads(entry["message"])["message"] for entry in self.chromium.get_log("performance")]
@@ -82,14 +88,33 @@ def visitor(chromium: Chrome, page: str) -> Iterator[Visitor]:
 
 
 def test_says_which_model_is_asked(visitor: Visitor, world: World) -> None:
-    facts = dict(zip([each.text for each in visitor.all("dt")], [each.text for each in visitor.all("dd")], strict=True))
-    assert facts == {
+    assert visitor.facts() == {
         "Model": "fashion-mnist version 1",
-        "Stated test accuracy": f"{world.accuracy * 100:.1f} %",
+        "Test accuracy": f"{world.accuracy * 100:.1f} %",
         "Trained by run": "demo-run",
-        "Path": "/mnt/hyperflow/models/fashion-mnist/demo-run",
+        "Path": "models/fashion-mnist/demo-run",
         "Predictor": "answers",
     }
+
+
+def test_after_a_rollout_an_open_page_shows_the_new_model(chromium: Chrome, world: World, tmp_path: Path) -> None:
+    next_model = world.model.with_name("next-run")
+    shutil.copytree(world.model, next_model)
+    write_card(world, "next-run", 0.999)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    first, second, own = (tmp_path / name for name in ("first", "second", "page"))
+    for folder in (first, second, own):
+        folder.mkdir()
+    with page_for(f"http://127.0.0.1:{port}", own, world) as page:
+        with predictor_of(world.model, first, port):
+            visitor = Visitor(chromium, page)
+            assert visitor.facts()["Trained by run"] == "demo-run"
+        with predictor_of(next_model, second, port):
+            visitor.wait(lambda: visitor.facts().get("Trained by run") == "next-run")
+            assert visitor.facts()["Test accuracy"] == "99.9 %"
+            assert visitor.facts()["Path"] == "models/fashion-mnist/next-run"
+        chromium.get("about:blank")  # a page left open would ask on after its server's end
 
 
 def test_a_picked_image_is_judged_by_its_label(visitor: Visitor) -> None:

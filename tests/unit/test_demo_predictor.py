@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 pytest.importorskip("PIL", reason="the demo page's dependencies are not installed")
 
-from hyperflow.demo.__main__ import parse_model
 from hyperflow.demo.gallery import Gallery
-from hyperflow.demo.predictor import Predictor
+from hyperflow.demo.predictor import Metadata, Predictor
 from hyperflow.errors import InvalidParameter, JobFailed, JobTimeout
 
 IMAGE = np.zeros((1, 28, 28), np.uint8)
@@ -79,10 +81,36 @@ def test_an_answer_that_makes_no_sense_is_refused(serve: Callable[[Answer], str]
         Predictor(serve(saying({"predictions": rows})), "fashion-mnist").ask(IMAGE)
 
 
-def test_the_model_describes_itself(serve: Callable[[Answer], str]) -> None:
-    described = {"name": "fashion-mnist", "versions": ["3"], "platform": "tensorflow_savedmodel"}
-    metadata = Predictor(serve(saying(described)), "fashion-mnist").describe()
-    assert (metadata.name, metadata.versions, metadata.platform) == ("fashion-mnist", ("3",), "tensorflow_savedmodel")
+TOLD = {"path": "models/fashion-mnist/nightly-7", "run_id": "nightly-7", "accuracy": 0.91}
+
+
+@pytest.mark.parametrize(
+    ("properties", "read"),
+    [
+        (TOLD, Metadata(("3",), "models/fashion-mnist/nightly-7", "nightly-7", 0.91)),
+        ({"accuracy": "high"}, Metadata(("3",))),
+        ({"accuracy": 91}, Metadata(("3",))),
+        ({"accuracy": None, "path": ""}, Metadata(("3",))),
+        ([], Metadata(("3",))),
+        (None, Metadata(("3",))),
+    ],
+)
+def test_the_model_describes_itself(serve: Callable[[Answer], str], properties: object, read: Metadata) -> None:
+    described = {"name": "fashion-mnist", "versions": ["3"], "platform": "x", "properties": properties}
+    assert Predictor(serve(saying(described)), "fashion-mnist").describe() == read
+
+
+def test_a_predictor_without_v2_is_asked_by_v1(serve: Callable[[Answer], str]) -> None:
+    """As TensorFlow Serving answers, which KServe runs for `serving_runtime=tensorflow`."""
+    states = [{"version": "4", "state": "LOADING"}, {"version": "3", "state": "AVAILABLE", "status": {}}]
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path.startswith("/v2"):
+            handler.send_error(404)
+        else:
+            saying({"model_version_status": states})(handler)
+
+    assert Predictor(serve(answer), "fashion-mnist").describe() == Metadata(("3",))
 
 
 @pytest.mark.parametrize("body", [[], 5, "x"])
@@ -115,12 +143,29 @@ def test_misread_images_are_the_wrong_ones_the_surest_first(serve: Callable[[Ans
     assert (selection.indices, selection.asked, selection.right) == ((2, 1), 4, 2)
 
 
-def test_what_the_operator_states_of_the_model_is_read_as_the_service_has_it() -> None:
-    text = '{"accuracy": 0.9, "data": "abc", "parameters": {"units": 64}, "path": "/mnt/m", "runId": "r1"}'
-    model = parse_model(text)
-    assert model is not None
-    assert (model.path, model.run_id, model.accuracy) == ("/mnt/m", "r1", 0.9)
-    assert parse_model("") is None
-    for wrong in ("{", "[]", "5", '{"path": 5}', '{"path": "relative"}', '{"path": "/a", "accuracy": 7}'):
-        with pytest.raises(InvalidParameter):
-            parse_model(wrong)
+@pytest.fixture
+def ports(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give 80 and 8080 other numbers: one that refuses, and one of a predictor; return the host and the first."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        refusing = listener.getsockname()[1]
+    monkeypatch.setattr(http.client.HTTPConnection, "default_port", refusing)
+    listening = urlsplit(serve(saying({"versions": ["3"], "predictions": [[0.0, 1.0]]}))).port
+    monkeypatch.setattr("hyperflow.demo.predictor._POD_PORT", listening)
+    return str(refusing)
+
+
+def test_a_service_without_an_address_of_its_own_is_asked_on_the_pods_port(ports: str) -> None:
+    predictor = Predictor("http://127.0.0.1", "fashion-mnist")
+    assert predictor.describe().versions == ("3",)
+    assert predictor.ask(IMAGE).tolist() == [[0.0, 1.0]]
+
+
+def test_a_port_that_is_stated_is_the_only_one_asked(ports: str) -> None:
+    with pytest.raises(JobFailed):
+        Predictor(f"http://127.0.0.1:{ports}", "fashion-mnist").describe()
+
+
+def test_a_predictor_that_is_down_on_both_ports_fails(ports: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperflow.demo.predictor._POD_PORT", int(ports))
+    with pytest.raises(JobFailed):
+        Predictor("http://127.0.0.1", "fashion-mnist").ask(IMAGE)
