@@ -20,7 +20,7 @@ test: $(VENV)/.dev ## Run the tests (TEST_ARGS="-k name")
 
 cluster-test: $(VENV)/.dev ## Test against a real API server and the real operators (built once, up to 45 min)
 	$(BIN)/python -m tests.cluster.binaries || [ $$? -eq 3 ]
-	$(BIN)/pytest -m cluster tests/cluster tests/conformance $(TEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m cluster tests/cluster tests/conformance $(TEST_ARGS)
 
 check: $(VENV)/.dev ## Style, types, layering, and whether build/ is current
 	$(BIN)/ruff check $(SOURCES)

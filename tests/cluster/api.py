@@ -31,6 +31,11 @@ class Api:
     def __init__(self, client: k8s.ApiClient, patience: float = PATIENCE) -> None:
         self._client, self._patience = client, patience
 
+    @property
+    def host(self) -> str:
+        """Where it is."""
+        return str(self._client.configuration.host)
+
     def get(self, path: str, **query: str) -> Object:
         """Read an object or a list of them."""
         return self.request("GET", path, query=query)

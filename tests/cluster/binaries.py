@@ -1,7 +1,7 @@
 """Build the control plane and the operators that the cluster tests run, from their Go modules.
 
     python -m tests.cluster.binaries            build what is missing
-    python -m tests.cluster.binaries --list     say what is built and what a build would take
+    python -m tests.cluster.binaries --list     say what is built and what a build would take; exit 3 if tests lack one
     python -m tests.cluster.binaries --check    build, then start everything once and prove that it works
 
 Each upstream module is built from a scratch module of ours that requires it at one version and repeats its `replace`
@@ -24,7 +24,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.modules import KATIB, KSERVE, KUBERNETES, MODULES, STAGING, TRAINING_OPERATOR, Binary, Module
+from tests.cluster.modules import (
+    KATIB,
+    KSERVE,
+    KUBERNETES,
+    MODULES,
+    NEEDED,
+    STAGING,
+    TRAINING_OPERATOR,
+    Binary,
+    Module,
+)
 
 ENVTEST_ASSETS = ("etcd", "kube-apiserver")
 """Binaries taken from `KUBEBUILDER_ASSETS` where that is set."""
@@ -220,7 +230,7 @@ def main() -> int:
     options.cache.mkdir(parents=True, exist_ok=True)
     if options.list:
         _list(options.cache)
-        return 0
+        return 0 if all(find(name, options.cache) for name in NEEDED) else 3
     left_out = build_all(options.cache, options.minutes)
     _list(options.cache)
     for why, names in _by_reason(left_out).items():

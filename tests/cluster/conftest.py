@@ -9,6 +9,8 @@ import pytest
 
 from hyperflow import volume
 from tests.cluster.binaries import default_cache, missing
+from tests.cluster.external import Target, external_cluster
+from tests.cluster.modules import NEEDED
 from tests.cluster.world import World, cluster_world
 
 
@@ -38,10 +40,18 @@ def idle_world(root: Path, tmp_path: Path) -> Iterator[World]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which binaries were not there, so that nobody takes an imitation for the original."""
-    absent = missing(default_cache())
-    if absent and config.option.markexpr == "cluster":
-        terminalreporter.section("LEFT OUT")
-        terminalreporter.line(f"not built: {', '.join(absent)}")
-        terminalreporter.line(
-            "Katib's controller, webhook and suggestion service were played by tests/kubeflow/katib.py"
-        )
+    if config.option.markexpr != "cluster":
+        return
+    external = external_cluster()
+    asked = external.api.host if isinstance(external, Target) else f"our own control plane; KUBECONFIG: {external}"
+    terminalreporter.section("LEFT OUT")
+    for line in (f"asked what it admits: {asked}", *_left_out(missing(default_cache()))):
+        terminalreporter.line(line)
+
+
+def _left_out(absent: list[str]) -> Iterator[str]:
+    if absent:
+        yield f"not built: {', '.join(absent)}"
+    if set(absent) & set(NEEDED):
+        yield "ALL TESTS THAT NEED THEM WERE SKIPPED: see above"
+    yield "Katib's controller, webhook and suggestion service were played by tests/kubeflow/katib.py"

@@ -30,6 +30,7 @@ from tests.kubeflow.store import Object, Refusal
 NODE = "this-machine"
 _PROBE_SECONDS = 0.1
 _RESTART_SECONDS = 1.0
+_END_SECONDS = 10.0
 
 
 class Kubelet:
@@ -73,10 +74,13 @@ class Kubelet:
         self._volumes[namespace] = volume
 
     def leave(self, namespace: str) -> None:
-        """Run no more pods of a namespace."""
+        """Run no more pods of a namespace, and return when their processes have ended."""
         self._volumes.pop(namespace, None)
-        for pod in [pod for pod in list(self._pods.values()) if pod.namespace == namespace]:
+        pods = [pod for pod in list(self._pods.values()) if pod.namespace == namespace]
+        for pod in pods:
             pod.end()
+        for pod in pods:
+            pod.join()
 
     def running(self, namespace: str) -> list[str]:
         """Return the names of the pods of a namespace that have a process now."""
@@ -98,7 +102,7 @@ class Kubelet:
             return
         pod = Pod(self, item, volume, self._folder)
         self._pods[pod.uid] = pod
-        threading.Thread(target=pod.run, args=(self._api,), daemon=True).start()
+        pod.start(self._api)
 
 
 class Pod:
@@ -114,34 +118,45 @@ class Pod:
         self._address = kubelet.network.address(self.uid)
         self._restarts, self._last = 0, {}
         self.is_running = False
-        self._ended = threading.Event()
+        self._told_to_end = threading.Event()
         self._lock = threading.Lock()
         self._job: Job | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
 
-    def run(self, api: Api) -> None:
+    def start(self, api: Api) -> None:
+        """Run from now on, to the end."""
+        self._thread = threading.Thread(target=self._run, args=(api,), daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the process has ended and the API server knows."""
+        if self._thread is not None:
+            self._thread.join(_END_SECONDS)
+
+    def _run(self, api: Api) -> None:
         """Run to the end; a pod that went in the meantime is nobody's trouble."""
         with contextlib.suppress(Refusal):
             binding = {"metadata": {"name": self.name}, "target": {"kind": "Node", "name": NODE}}
             api.create(f"{self._path}/binding", {"apiVersion": "v1", "kind": "Binding", **binding})
             self._run_container(api)
-        if self._ended.is_set():
+        if self._told_to_end.is_set():
             api.delete(self._path, gracePeriodSeconds=0, preconditions={"uid": self.uid})
 
     def end(self) -> None:
         """End the process, and with it the pod."""
         with self._lock:
-            self._ended.set()
+            self._told_to_end.set()
             if self._job is not None:
                 self._job.stop()
 
     def _run_container(self, api: Api) -> None:
-        while not self._ended.is_set():
+        while not self._told_to_end.is_set():
             code = self._run_once(api)
-            if self._ended.is_set():
+            if self._told_to_end.is_set():
                 return
             terminated = {"exitCode": code, "reason": "Error" if code else "Completed"}
             state: Object = {"terminated": {**terminated, "finishedAt": _now()}}
@@ -150,7 +165,7 @@ class Pod:
                 return
             self._last, self._restarts = state, self._restarts + 1
             self._report(api, "Running", {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}})
-            self._ended.wait(_RESTART_SECONDS * self._restarts)
+            self._told_to_end.wait(_RESTART_SECONDS * self._restarts)
 
     def _run_once(self, api: Api) -> int:
         env = {entry["name"]: self._value(entry) for entry in self._main.get("env", []) if "value" in entry}
@@ -160,7 +175,7 @@ class Pod:
             argv.append(f"--host={self._address}")  # for lack of a network namespace
         log = self._kubelet.logs.open(self.namespace, self.name, self._speaker)
         with self._lock:
-            if self._ended.is_set():
+            if self._told_to_end.is_set():
                 return 0
             try:
                 self._job = Job(argv, {**os.environ, **env, "HOME": os.environ.get("HOME", "/tmp")}, self._log_file)
@@ -189,7 +204,7 @@ class Pod:
             return
         probe = self._main["readinessProbe"]["httpGet"]
         url = f"http://{self._address}:{probe['port']}{probe['path']}"
-        while not self._ended.wait(_PROBE_SECONDS) and self._job is job:
+        while not self._told_to_end.wait(_PROBE_SECONDS) and self._job is job:
             with contextlib.suppress(urllib.error.URLError, OSError, Refusal):
                 urllib.request.urlopen(url, timeout=5).close()
                 self._report(api, "Running", {"running": {"startedAt": _now()}}, ready=True)

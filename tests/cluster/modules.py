@@ -29,6 +29,10 @@ class Module:
     crds: tuple[str, ...] = ()
 
 
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
+NEEDED = (*CONTROL_PLANE, "training-operator", "kserve-controller")
+"""Binaries that the tests run; Katib's, where they could be built, still have no test."""
+
 _STAMP = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
 
 MODULES = (

@@ -13,22 +13,28 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 import yaml
 
 from hyperflow.engines.kubeflow import KubeflowEngine
 from hyperflow.engines.kubeflow.cluster import Cluster
 from tests.cluster.api import Api
+from tests.cluster.binaries import default_cache, find
 from tests.cluster.check import wait_for
 from tests.cluster.controlplane import ControlPlane, control_plane
 from tests.cluster.crds import load_yaml
 from tests.cluster.kubelet import Kubelet
+from tests.cluster.modules import CONTROL_PLANE
 from tests.cluster.operators import KatibOnApi
+from tests.cluster.processes import ServerError
 from tests.cluster.proxy import Proxy
 from tests.kubeflow.store import Object, Refusal
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "base"
 ACCOUNT = "default-editor"
 """The service account that KFP runs steps as; manifests/base/rbac.yaml gives it its rights."""
+
+OPERATOR, KSERVE = "training-operator", "kserve-controller"
 
 _GRACE = 1.0
 
@@ -42,9 +48,34 @@ class Machinery:
     kubelet: Kubelet
 
 
-@cache
+def need(*names: str) -> None:
+    """Skip the test where the control plane is not built, or an operator that the test needs."""
+    absent = [name for name in (*CONTROL_PLANE, *names) if find(name, default_cache()) is None]
+    if absent:
+        pytest.skip(f"not built: {', '.join(absent)}")
+
+
 def machinery() -> Machinery:
-    """Start everything, at the first call, until this process ends."""
+    """Start everything that is built, at the first call, until this process ends.
+
+    Raises:
+        ServerError: A server does not start; it is not tried again for each test.
+    """
+    made = _machinery()
+    if isinstance(made, ServerError):
+        raise made
+    return made
+
+
+@cache
+def _machinery() -> Machinery | ServerError:
+    try:
+        return _start()
+    except ServerError as error:
+        return error
+
+
+def _start() -> Machinery:
     stack = contextlib.ExitStack()
     cluster = stack.enter_context(control_plane())
     atexit.register(stack.close)  # after the temporary folder's own, so that it runs before
@@ -53,8 +84,10 @@ def machinery() -> Machinery:
     manager = cluster.servers["kube-controller-manager"]
     manager.stop()
     manager.start()
-    cluster.start_training_operator()
-    cluster.start_kserve()
+    if cluster.has(OPERATOR):
+        cluster.start_training_operator()
+    if cluster.has(KSERVE):
+        cluster.start_kserve()
     api = Api(cluster.client())
     kubelet = Kubelet(api, cluster.folder / "logs", cluster.certificates)
     kubelet.start()
@@ -120,6 +153,7 @@ def real_cluster_world(folder: Path) -> Iterator[KubeflowEngine]:
 @contextmanager
 def cluster_world(folder: Path, run_pods: bool = True) -> Iterator[World]:
     """Give a fresh namespace with what manifests/ puts into it, and the engine behind a proxy."""
+    need(OPERATOR)
     parts = machinery()
     namespace, volume = f"team-{uuid.uuid4().hex[:8]}", Path(os.environ["HYPERFLOW_VOLUME"])
     _prepare(parts.api, namespace, volume)
@@ -156,11 +190,10 @@ def _prepare(api: Api, namespace: str, volume: Path) -> None:
     api.create("/api/v1/namespaces", {**space, "metadata": {**space["metadata"], "name": namespace}})
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
     api.create(collection(namespace, "serviceaccounts"), account)
-    for name, file in (
-        ("roles", "rbac.yaml"),
-        ("rolebindings", "rbac.yaml"),
-        ("servingruntimes", "serving-runtime.yaml"),
-    ):
+    files = {"roles": "rbac.yaml", "rolebindings": "rbac.yaml"}
+    if find(KSERVE, default_cache()):
+        files["servingruntimes"] = "serving-runtime.yaml"
+    for name, file in files.items():
         for item in load_yaml(MANIFESTS / file):
             if f"{item['kind'].lower()}s" == name:
                 api.create(collection(namespace, name), item)
@@ -168,7 +201,8 @@ def _prepare(api: Api, namespace: str, volume: Path) -> None:
     api.create("/api/v1/persistentvolumes", _volume(namespace, claim, volume))
     claim["spec"] |= {"storageClassName": "", "volumeName": namespace}
     api.create(collection(namespace, "persistentvolumeclaims"), claim)
-    wait_for(lambda: _is_ready(api, namespace), "a bound claim and a default service account")
+    # After a restart of the API server, the controllers come back to it in their own time.
+    wait_for(lambda: _is_ready(api, namespace), "a bound claim and a default service account", 90)
 
 
 def _volume(name: str, claim: Object, folder: Path) -> Object:

@@ -15,7 +15,7 @@ from hyperflow import volume
 from hyperflow.engines import Engine
 from hyperflow.engines.local import LocalEngine, processes
 from hyperflow.progress import Progress
-from tests.cluster.world import real_cluster_world
+from tests.cluster.world import KSERVE, need, real_cluster_world
 from tests.kubeflow.world import kubeflow_world
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
@@ -44,6 +44,9 @@ WORLDS: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
     "kubeflow": kubeflow_world,
     "cluster": real_cluster_world,
 }
+_NEEDS = {("cluster", "TestServe"): KSERVE}
+"""What a world may lack for some of the promises."""
+
 _PARAMETERS = [
     pytest.param(name, marks=pytest.mark.cluster) if name == "cluster" else pytest.param(name) for name in WORLDS
 ]
@@ -62,6 +65,8 @@ def said() -> Said:
 def engine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
 ) -> Iterator[Engine]:
+    if wanted := _NEEDS.get((request.param, request.cls.__name__ if request.cls else "")):
+        need(wanted)
     monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path / "volume"))
     (tmp_path / "volume").mkdir()
     with WORLDS[request.param](tmp_path) as made:
