@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving_machine import machine, warm
+
+__all__ = ["machine", "warm"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 NAME = "fashion"
