@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import socket
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
-from hyperflow import smoke
+from hyperflow import client, smoke
+from hyperflow.client import Reply
 from hyperflow.demo.pictures import Pixels
-from hyperflow.errors import InvalidParameter, JobFailed, JobTimeout
+from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.specs import Endpoint, ModelRef, check_service_name
 
 Probabilities = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 SECONDS = 10.0
-_METADATA_BYTES = 64 << 10
 _AT_ONCE = 8
 _POD_PORT = 8080
 
@@ -62,9 +62,7 @@ class Predictor:
     """
 
     def __init__(self, url: str, name: str, seconds: float = SECONDS) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise InvalidParameter("url", url, "the predictor's base URL, for example http://localhost:8080")
+        client.check_url("url", url)
         check_service_name(name)
         self.name, self.seconds = name, seconds
         self._endpoint = Endpoint(name, url.rstrip("/"), ModelRef("/"))
@@ -118,12 +116,12 @@ class Predictor:
 
 
 def _describe(endpoint: Endpoint) -> Metadata:
-    try:
-        answer = _get(f"{endpoint.url}/v2/models/{endpoint.name}")
-    except JobFailed as error:
-        if getattr(error.__cause__, "code", None) != 404:
-            raise
-        return _from_v1(_get(f"{endpoint.url}/v1/models/{endpoint.name}"))  # TensorFlow Serving knows no V2
+    url = f"{endpoint.url}/v2/models/{endpoint.name}"
+    reply = client.get(url, seconds=SECONDS)
+    if reply.status == HTTPStatus.NOT_FOUND:  # TensorFlow Serving knows no V2
+        url = f"{endpoint.url}/v1/models/{endpoint.name}"
+        return _from_v1(_content(url, client.get(url, seconds=SECONDS)))
+    answer = _content(url, reply)
     told, versions = answer.get("properties"), answer.get("versions")
     told = told if isinstance(told, dict) else {}
     accuracy = told.get("accuracy")
@@ -141,19 +139,20 @@ def _from_v1(answer: dict[str, object]) -> Metadata:
     return Metadata(tuple(str(state.get("version")) for state in known if state.get("state") == "AVAILABLE"))
 
 
-def _get(url: str) -> dict[str, object]:
+def _content(url: str, reply: Reply) -> dict[str, object]:
+    if reply.status != HTTPStatus.OK or reply.is_page:
+        raise client.refusal(url, reply)
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as response:
-            answer = json.loads(response.read(_METADATA_BYTES))
-    except (OSError, ValueError) as error:
-        raise JobFailed(f"{url} gives no answer", str(error)) from error
+        answer = json.loads(reply.body)
+    except ValueError as error:
+        raise JobFailed(f"{url} does not answer with JSON", reply.text) from error
     if not isinstance(answer, dict):
         raise JobFailed(f"{url} does not answer with a JSON object")
     return answer
 
 
 def _refused(error: JobFailed) -> bool:
-    return isinstance(getattr(error.__cause__, "reason", None), ConnectionRefusedError)
+    return error.__cause__ is not None and isinstance(error.__cause__.__cause__, ConnectionRefusedError)
 
 
 def _listens(host: str | None, port: int) -> bool:

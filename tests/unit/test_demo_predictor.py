@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import threading
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import urllib3
 
 pytest.importorskip("PIL", reason="the demo page's dependencies are not installed")
 
@@ -148,7 +148,8 @@ def ports(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> st
     """Give 80 and 8080 other numbers: one that refuses, and one of a predictor; return the host and the first."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         refusing = listener.getsockname()[1]
-    monkeypatch.setattr(http.client.HTTPConnection, "default_port", refusing)
+    monkeypatch.setitem(urllib3.connectionpool.port_by_scheme, "http", refusing)
+    monkeypatch.setattr("hyperflow.client._POOL", urllib3.PoolManager(retries=False))
     listening = urlsplit(serve(saying({"versions": ["3"], "predictions": [[0.0, 1.0]]}))).port
     monkeypatch.setattr("hyperflow.demo.predictor._POD_PORT", listening)
     return str(refusing)
