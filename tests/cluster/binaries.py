@@ -159,7 +159,9 @@ def _go(
         raise BuildError("no time was left")
     path = cache / "logs" / f"{log}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
+    # Distributions ship a Go that is not to fetch a newer one; the modules ask for theirs.
+    own = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "auto"}
+    environment = os.environ | own
     with path.open("wb") as errors:
         process = subprocess.Popen(
             ["nice", "-n", "15", go_command(), *arguments],

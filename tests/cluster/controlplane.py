@@ -35,6 +35,7 @@ ADMIN, CONTROLLER_MANAGER, OPERATORS = "admin", "system:kube-controller-manager"
 Flags = Mapping[str, object]
 
 _TOKENS = {ADMIN: "test-admin", CONTROLLER_MANAGER: "test-controller-manager", OPERATORS: "test-operators"}
+_CONNECTIONS = 100
 _MASTERS = (ADMIN, OPERATORS)
 _WEBHOOK_NAMES = ["training-operator.kubeflow.svc", "kserve-webhook-server-service.kserve.svc"]
 # The Training Operator waits for this file before it starts, but serves the one below $TMPDIR.
@@ -103,8 +104,11 @@ class ControlPlane:
         return path
 
     def client(self) -> k8s.ApiClient:
-        """Return a new client with all rights."""
-        return config.new_client_from_config(str(self.kubeconfig))
+        """Return a new client with all rights, for many threads at once."""
+        configuration = k8s.Configuration()
+        config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)
+        configuration.connection_pool_maxsize = _CONNECTIONS
+        return k8s.ApiClient(configuration)
 
     def create(self, objects: Sequence[dict[str, Any]]) -> None:
         """Create objects of Kubernetes' own kinds."""
