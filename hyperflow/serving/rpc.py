@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import numpy as np
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from hyperflow import __version__
 from hyperflow.errors import Unavailable
@@ -103,18 +104,18 @@ class RpcServer:
         }
         return {
             name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(name, call), request.FromString, lambda message: message.SerializeToString()
+                self._guarded(name, request, call), None, lambda message: message.SerializeToString()
             )
             for name, (request, call) in calls.items()
         }
 
-    def _guarded(self, method: str, call: Callable[[Any], Any]) -> Callable[[Any, Any], Awaitable[Any]]:
-        """Turn a refusal into its gRPC status, and count the call."""
+    def _guarded(self, method: str, kind: Any, call: Callable[[Any], Any]) -> Callable[[Any, Any], Awaitable[Any]]:
+        """Read the message here, where gRPC would call bytes that are none a fault; turn refusals into their status."""
 
-        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def answer(message: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             start, code, reason = time.perf_counter(), grpc.StatusCode.UNKNOWN, ""
             try:
-                result = call(request)
+                result = call(_parse(message, kind))
                 response = await result if isinstance(result, Awaitable) else result
                 code = grpc.StatusCode.OK
                 return response
@@ -182,6 +183,13 @@ class RpcServer:
             else:
                 getattr(output.contents, _CONTENTS[datatype]).extend(array.reshape(-1).tolist())
         return response
+
+
+def _parse(message: bytes, kind: Any) -> Any:
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        raise RequestError(f"the bytes are no {kind.DESCRIPTOR.name}") from None
 
 
 def _contents(tensor: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
