@@ -51,7 +51,7 @@ class Page:
                     with gr.Tab("Upload"):
                         upload = _part("upload")
                 with gr.Column(scale=5, min_width=320):
-                    answer = gr.HTML(_INVITATION, elem_id="answer", padding=True)
+                    answer = gr.HTML(_INVITATION, elem_id="answer")
             for part in (images, canvas, upload):
                 part.ask(self.answer, None, answer, **_LATEST)
             blocks.load(self.card, None, card, **_QUIET)

@@ -50,7 +50,7 @@ def trouble(error: HyperflowError) -> str:
     """Say why there is no answer; where the predictor is and how it failed is for the log, not for visitors."""
     if isinstance(error, JobFailed):
         return _render("trouble.html.j2", what="The model could not be asked", why=unanswered(error), remedy=_AGAIN)
-    return _render("trouble.html.j2", what=_sentence(error.what), why=_sentence(error.why), remedy=error.remedy)
+    return _render("trouble.html.j2", what=_capital(error.what), why=_sentence(error.why), remedy=_sentence(error.remedy))
 
 
 def unanswered(error: JobFailed) -> str:
@@ -76,6 +76,10 @@ def _class(classes: Sequence[str], index: int) -> str:
 
 
 def _sentence(text: str) -> str:
+    return f"{_capital(text)}." if text else ""
+
+
+def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 

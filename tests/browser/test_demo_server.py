@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
-import uuid
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from hyperflow.demo.server import HEADERS, MAX_BODY
 
-
-def ask(page: str, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection(urlsplit(page).netloc, timeout=20)
-    try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        headers = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, headers, answer.read().decode()
-    finally:
-        connection.close()
-
-
-def send(page: str, event_data: object) -> str:
-    """Send what the page's script sends, or ought not to; return what the page would show."""
-    outcome = call(page, event_data)
-    assert outcome["success"], outcome
-    return str(outcome["output"]["data"][0])
-
-
-def call(page: str, event_data: object) -> dict[str, Any]:
-    config = json.loads(ask(page, "GET", "/config")[2])
-    ids = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "draw"]
-    function = next(each for each in config["dependencies"] if [ids[0], "ask"] in each["targets"])
-    session = uuid.uuid4().hex
-    body = {"data": [], "event_data": event_data, "fn_index": function["id"], "session_hash": session}
-    status, _, _ = ask(page, "POST", "/gradio_api/queue/join", json.dumps(body).encode())
-    assert status == 200
-    events = ask(page, "GET", f"/gradio_api/queue/data?session_hash={session}")[2]
-    messages = [json.loads(line) for line in re.findall(r"^data: (.*)$", events, re.M)]
-    return next(message for message in messages if message["msg"] == "process_completed")
+from .client import ask, call, send
 
 
 @pytest.mark.parametrize(

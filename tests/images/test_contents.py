@@ -14,7 +14,7 @@ from tests.images.conftest import ROOT, TARGETS, Images
 
 pytestmark = pytest.mark.images
 
-MEGABYTES = {"steps": 450, "model": 2000}
+MEGABYTES = {"steps": 450, "model": 2000, "demo": 450}
 
 LIST = """
 import json, os, sys
@@ -50,6 +50,7 @@ EXPLAINED = {
         "kfp 2.17.0 requires google-cloud-storage, which is not installed.",
         "kserve 0.21.0 requires grpcio-tools, which is not installed.",
     },
+    "demo": set(),
     "model": {
         "kserve 0.21.0 requires grpcio-tools, which is not installed.",
         "tensorflow-cpu 2.21.0 requires libclang, which is not installed.",

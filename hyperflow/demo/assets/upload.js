@@ -2,6 +2,7 @@ const MOST_PIXELS_A_SIDE = 560;
 const area = element.querySelector(".drop");
 const input = element.querySelector("input");
 const canvas = element.querySelector("canvas");
+const hint = element.querySelector(".drop span");
 const problem = element.querySelector("[role=alert]");
 
 const send = async (file) => {
@@ -22,6 +23,7 @@ const send = async (file) => {
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   picture.close();
   canvas.hidden = false;
+  hint.textContent = "Choose another, or drop one here";
   trigger("ask", { picture: canvas.toDataURL("image/png") });
 };
 
