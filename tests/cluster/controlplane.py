@@ -83,9 +83,9 @@ class ControlPlane:
         self._start_controller_manager()
 
     def stop(self) -> None:
-        """Stop every server, those that were started last first."""
+        """End every server, those that were started last first; nothing that they hold is wanted any more."""
         for server in reversed(self.servers.values()):
-            server.stop()
+            server.kill()
 
     def kubeconfig_for(self, user: str, token: str, url: str | None = None) -> Path:
         """Write a kubeconfig for the bearer of `token`, through `url` where a proxy stands in front."""

@@ -92,8 +92,9 @@ class KatibOnApi:
             threading.Thread(target=self._follow, args=(key,), daemon=True).start()
 
     def stop(self) -> None:
-        """Act no more."""
+        """Act no more, and let go of trials that have not ended: Python waits for their threads before it exits."""
         self._stop.set()
+        self._katib.close()
 
     def _follow(self, key: Key) -> None:
         for kind, item in self._api.watch(path(key, self._namespace), self._stop):

@@ -74,6 +74,8 @@ class Katib:
         }
         assignments = [{"name": key, "value": value} for key, value in values.items()]
         self._ended[name] = threading.Event()
+        if self._closed:
+            return
         try:
             self._emulator.store.get(EXPERIMENTS, namespace, experiment["metadata"]["name"])
         except Refusal:
