@@ -74,7 +74,7 @@ push: ## Push the images and print their digests (registry login: the builder's 
 	images/images push
 
 image-test: $(VENV)/.dev ## Build the images and test them in containers (CONTAINER_TOOL)
-	REGISTRY=localhost TAG=test TARGETS="steps model local" images/images build
+	REGISTRY=localhost TAG=test TARGETS="steps model local demo" images/images build
 	$(BIN)/pytest -m images tests/images $(TEST_ARGS)
 
 clean: ## Remove what can be made again, but no run and no model

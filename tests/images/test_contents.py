@@ -50,7 +50,7 @@ EXPLAINED = {
         "kfp 2.17.0 requires google-cloud-storage, which is not installed.",
         "kserve 0.21.0 requires grpcio-tools, which is not installed.",
     },
-    "demo": set(),
+    "demo": {"No broken requirements found."},
     "model": {
         "kserve 0.21.0 requires grpcio-tools, which is not installed.",
         "tensorflow-cpu 2.21.0 requires libclang, which is not installed.",
