@@ -189,7 +189,7 @@ def refusal(url: str, reply: Reply, access: Access | None = None) -> JobFailed:
     if reply.status == HTTPStatus.UNAUTHORIZED:
         return JobFailed(f"{named}: it does not know who asks", _credentials(access), _LOGIN)
     if reply.status == HTTPStatus.FORBIDDEN:
-        return JobFailed(f"{named}: {_whose_policy(reply)} forbids it", reply.text, _permission(reply, access))
+        return JobFailed(f"{named}: {_whose_policy(reply)} forbids it", reply.text, _permission(access))
     if reply.status == HTTPStatus.NOT_FOUND and reply.is_gateways and not reply.body:
         remedy = "ask with the host in the service's status.url, through the gateway that serves it"
         return JobFailed(f"{named}: the gateway has no route for this host", remedy=remedy)
@@ -213,13 +213,11 @@ def _whose_policy(reply: Reply) -> str:
     return "a policy of the mesh" if b"RBAC: access denied" in reply.body else "a policy"
 
 
-def _permission(reply: Reply, access: Access) -> str:
+def _permission(access: Access) -> str:
     """Tell what lets a request through a mesh's policy, which knows workloads, and a gateway's, which knows users."""
     if access.is_known:
         return "let the user of this token or cookie into the service's namespace, or ask as one who is"
-    if b"RBAC: access denied" in reply.body:
-        return f"let steps through: manifests/components/mesh has the AuthorizationPolicy; from outside {_LOGIN}"
-    return _LOGIN
+    return f"let steps through: manifests/components/mesh has the AuthorizationPolicy; from outside {_LOGIN}"
 
 
 def _credentials(access: Access) -> str:

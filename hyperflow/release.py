@@ -56,6 +56,7 @@ def predict(
     """Test the deployed model with labelled images; promote it, or put the previous one back and fail."""
     lease.hold(endpoint.name, current.run_id, lease.STEP_SECONDS)
     with _lease_ends_on(endpoint.name, current.run_id):
+        _is_deployed(endpoint)
         tested = _test_and_promote(current, parameters, endpoint, data_path, page)
     lease.release(endpoint.name, current.run_id)
     return tested
@@ -83,6 +84,17 @@ def _test_and_promote(
     speed = f"p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
     current.say(f"accuracy {result.accuracy:.3f} of {result.instances} images, {speed}, at {promoted.url}")
     return result, promoted
+
+
+def _is_deployed(endpoint: Endpoint) -> None:
+    """Refuse to test what is not there any more: KFP retries a step that has put the previous model back."""
+    now = get_engine().deployed(endpoint.name)
+    if now is None or now.path != endpoint.model.path:
+        served = f"{now.path} is" if now else "none is"
+        raise JobFailed(
+            f"{endpoint.model.path} is no longer deployed as {endpoint.name}", f"{served}; an earlier attempt of this "
+            "step has taken it back, or another run has replaced it", "see the first attempt's message; run this again",
+        )  # fmt: skip
 
 
 def _restored(endpoint: Endpoint, failure: JobFailed) -> JobFailed:

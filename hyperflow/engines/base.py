@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from hyperflow import progress
-from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs import Endpoint, ModelRef, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
 
 
 class Engine(ABC):
@@ -94,15 +94,22 @@ class Engine(ABC):
 
     @abstractmethod
     def restore(self, name: str) -> Endpoint:
-        """Serve the previous model again and return once that model answers.
+        """Take the model last served back, and return once the one before it answers.
+
+        Where there is none, what failed is left to be looked at, marked: it no longer counts as
+        served, nothing goes back to it, and the next `serve` replaces it.
 
         Raises:
             JobFailed: There is no previous model, or it does not come up.
         """
 
     @abstractmethod
+    def deployed(self, name: str) -> ModelRef | None:
+        """Return the model last served and not taken back, whoever meets it; `restore` would take this one back."""
+
+    @abstractmethod
     def serving(self, name: str) -> Endpoint | None:
-        """Return the service as it is now, or None where there is none of that name."""
+        """Return the service as it is now, or None where there is none of that name that has done well."""
 
     @abstractmethod
     def reap(self) -> list[str]:

@@ -210,6 +210,7 @@ class TestServe:
 
     def test_nothing_is_served_at_first(self, engine: Engine) -> None:
         assert engine.serving("m") is None
+        assert engine.deployed("m") is None
 
     def test_it_is_this_model_that_answers(self, engine: Engine, models: list[ModelRef]) -> None:
         endpoint = engine.serve(serving(models[0]))
@@ -250,7 +251,9 @@ class TestServe:
     def test_restore_before_promotion(self, engine: Engine, models: list[ModelRef]) -> None:
         deploy(engine, models[0])
         engine.serve(serving(models[1]))
+        assert engine.deployed("m") == models[1]
         back = engine.restore("m")
+        assert engine.deployed("m") == models[0]
         now = engine.serving("m")
         assert now is not None
         assert back.model == now.model == models[0]
@@ -278,6 +281,7 @@ class TestServe:
     ) -> None:
         fail_first(engine, models[tried])
         assert engine.serving("m") is None
+        assert engine.deployed("m") is None
         with pytest.raises(JobFailed):
             engine.restore("m")
         assert engine.serving("m") is None
@@ -311,8 +315,12 @@ def deploy(engine: Engine, model: ModelRef) -> Endpoint:
 def fail_first(engine: Engine, model: ModelRef) -> None:
     """Deploy a model that does not come up, or is taken back with none before it."""
     with pytest.raises(JobFailed):
-        engine.serve(serving(model))
-        engine.restore("m")
+        try_first(engine, model)
+
+
+def try_first(engine: Engine, model: ModelRef) -> None:
+    engine.serve(serving(model))
+    engine.restore("m")
 
 
 def ask(endpoint: Endpoint) -> list[float]:

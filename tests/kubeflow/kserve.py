@@ -1,7 +1,8 @@
 """KServe in an emulated cluster: a server process a generation, and one address that follows them.
 
-A canary gets none of the requests until it is promoted. As in the real one, in Standard mode a model counts as loaded
-while the one before answers: that the new one cannot be loaded shows in its pod alone.
+A canary gets none of the requests until it is promoted; in Knative mode it has an address of its own. As in the real
+one, in Standard mode a model counts as loaded while the one before answers: that the new one cannot be loaded shows in
+its pod alone.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class KServe:
             door = self._doors.setdefault(name, Door())
         if "canaryTrafficPercent" not in item["spec"]["predictor"] or not door.port:
             door.port = port
-        rolled_out = {"latestRolledoutRevision": f"{name}-{door.port}"}
+        rolled_out = {"latestRolledoutRevision": f"{name}-{door.port}", "traffic": self._traffic(item, door, port)}
         self._deployment(item, done=True)
         ready = [condition(kind, "") for kind in ("PredictorReady", "IngressReady", "Ready")]
         revision = f"{name}-{port}"
@@ -92,6 +93,23 @@ class KServe:
             components={"predictor": revisions if is_knative(item) else {}},
             canaryStatuses=canaries,
         )
+
+    def _traffic(self, item: Object, door: Door, port: int) -> list[Object]:
+        """Say which revision gets which share; a tag is part of an address."""
+        share = item["spec"]["predictor"].get("canaryTrafficPercent", 100)
+        newest: Object = {"latestRevision": True, "percent": share}
+        if item["metadata"]["annotations"].get("serving.kserve.io/enable-tag-routing") == "true":
+            name = f"latest-{item['metadata']['name']}"
+            with self._lock:
+                own = self._doors.setdefault(name, Door())
+            own.port = port
+            newest |= {"tag": "latest", "url": own.url}
+        if port == door.port:
+            return [newest]
+        return [
+            newest,
+            {"tag": "prev", "revisionName": f"{item['metadata']['name']}-{door.port}", "percent": 100 - share},
+        ]
 
     def _status(self, item: Object, **fields: object) -> None:
         metadata = item["metadata"]

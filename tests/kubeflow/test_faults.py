@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from hyperflow.engines.kubeflow import KubeflowEngine
-from hyperflow.engines.kubeflow.manifests.service import KServe, inference_service
+from hyperflow.engines.kubeflow.manifests import KServe, inference_service
 from hyperflow.errors import Conflict, JobFailed, JobTimeout, Unavailable
 from hyperflow.specs import Endpoint, ModelRef
 from tests.kubeflow.emulator import Emulator, Fault, Request
@@ -324,7 +324,9 @@ class TestServices:
         with started(lambda: engine.serve(serving())) as serve:
             appeared(emulator, SERVICES, "m")
             self.make(emulator, 1, url=f"{emulator.url}/mesh")
-            with pytest.raises(JobFailed, match=r"turns this step away(.|\n)*AuthorizationPolicy"):
+            with pytest.raises(
+                JobFailed, match=r"answers 403(.|\n)*the service itself is ready(.|\n)*AuthorizationPolicy"
+            ):
                 serve.result(10)
 
     def test_changed_in_between_is_read_again(
@@ -358,10 +360,11 @@ class TestServices:
 
     def serve_first(self, emulator: Emulator, engine: KubeflowEngine, **status: Any) -> None:
         """Have the service in the state in which KServe leaves one that is ready."""
-        with started(lambda: engine.serve(serving(timeout=1))) as serve:
+        emulator.faults.append(Fault(200, lambda request: request.path.startswith("/nowhere")))  # it answers once
+        with started(lambda: engine.serve(serving(timeout=10))) as serve:
             appeared(emulator, SERVICES, "m")
             self.make(emulator, 1, **status)
-            assert isinstance(serve.exception(10), JobTimeout)  # nothing answers at its URL
+            assert serve.result(10).model == model()
         assert engine.serving("m") is not None
 
     def save(self, root: Path, run_id: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from hyperflow.engines.kubeflow import KubeflowEngine, preflight
-from hyperflow.errors import JobFailed
+from hyperflow.errors import Cancelled, JobFailed
+from hyperflow.progress import Progress
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.operators import TFJOBS
 from tests.kubeflow.specs import model, serving, trainer, training, tuning
@@ -161,6 +162,15 @@ def live_through_everything(
     engine.restore("m")
     with pytest.raises(JobFailed):
         engine.serve(serving(name="new", model=model("missing")))
+    engine.report = cancel
+    with pytest.raises(Cancelled):
+        engine.serve(serving(name="cancelled"))
+    assert engine.deployed("cancelled") is None
+
+
+def cancel(_: Progress) -> None:
+    """Stop as soon as there is something to report."""
+    raise Cancelled("stop")
 
 
 def leave_an_orphan(emulator: Emulator, key: tuple[str, str]) -> None:

@@ -64,7 +64,9 @@ def _remember(epoch: int) -> None:
     path = _checkpoint()
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(str(epoch))
+        partial = path.with_name(f"epoch.{os.getpid()}")  # another worker may read it right now
+        partial.write_text(str(epoch))
+        partial.replace(path)
 
 
 def _options() -> argparse.Namespace:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
 from hyperflow.engines.kubeflow.manifests.common import Manifest
-from hyperflow.engines.kubeflow.manifests.service import MODE_ANNOTATION, KServe, Mode
+from hyperflow.engines.kubeflow.manifests.kserve import MODE_ANNOTATION, KServe, Mode
 from hyperflow.engines.kubeflow.resources import SERVICE, Resource
 from hyperflow.errors import InvalidParameter, Unavailable
 

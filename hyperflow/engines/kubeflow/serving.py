@@ -7,24 +7,25 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-import urllib3
-
+from hyperflow import client
 from hyperflow.engines.kubeflow import explain
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
 from hyperflow.engines.kubeflow.discovery import kserve_of
-from hyperflow.engines.kubeflow.jobs import condition
 from hyperflow.engines.kubeflow.manifests import inference_service, service
 from hyperflow.engines.kubeflow.manifests.common import RUN_LABEL, SPEC_ANNOTATION, Manifest
-from hyperflow.engines.kubeflow.resources import DEPLOYMENT, POD, SERVICE, Resource
+from hyperflow.engines.kubeflow.resources import DEPLOYMENT, POD, SERVICE
+from hyperflow.engines.kubeflow.rollout import Rollout
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import Cancelled, Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
-from hyperflow.specs import Endpoint, ServeSpec, fingerprint
+from hyperflow.specs import Endpoint, ModelRef, ServeSpec, fingerprint
 
 _SELECTOR = "serving.kserve.io/inferenceservice"
-_BROKEN = ("BlockedByFailedLoad", "InvalidSpec")
 _BACK_SECONDS = 600
 _PROBE_SECONDS = 5.0
+_TURNED_AWAY = (301, 302, 303, 307, 308, 401, 403)
+
+Change = Callable[[Manifest], Manifest | None]
 
 
 class Serving:
@@ -43,73 +44,97 @@ class Serving:
         """Create the service or replace what it serves; on failure leave it as it was."""
         live = self._ours(spec.name)
         if live is not None and _is_this(live, spec):
-            before, item, stale = None, live, ""
+            item, stale = live, ""
         else:
-            before, item = live, self._apply(spec, live)
+            item = self._apply(spec, live)
             stale = _stale_revision(live, item)
         try:
             return self._wait(item, spec.timeout, stale)
-        except (JobFailed, Cancelled, KeyboardInterrupt):
-            self._undo(item, before)
+        except JobFailed as failure:
+            raise self._taken_back(spec.name, failure) from failure
+        except (Cancelled, KeyboardInterrupt):
+            self._take_back(spec.name)
             raise
 
     def promote(self, name: str) -> Endpoint:
         """Give a canary all requests."""
-        return self._change(self._existing(name), service.promoted) or self._endpoint(self._existing(name))
+        return self._change(name, service.promoted) or self._endpoint(self._existing(name))
 
     def restore(self, name: str) -> Endpoint:
-        """Serve what was served before."""
-        endpoint = self._change(self._existing(name), service.restored)
+        """Serve what was served before; mark a service that served nothing before."""
+        endpoint = self._change(name, service.restored)
         if endpoint is None:
-            why = "none was served before this one"
-            raise JobFailed(f"{name} cannot go back to an earlier model", why, "the new one is left, to be looked at")
+            self._update(self._existing(name), lambda item: service.marked(item, "it failed its test"))
+            raise JobFailed(
+                f"{name} cannot go back to an earlier model", "none was served before this one",
+                f"look at the service, which is left and marked as failed: kubectl describe inferenceservice {name}",
+            )  # fmt: skip
         return endpoint
 
-    def serving(self, name: str) -> Endpoint | None:
-        """Return the service as it is, or None where there is none that has ever answered."""
+    def deployed(self, name: str) -> ModelRef | None:
+        """Return the model last served and not taken back."""
         live = self._cluster.get(SERVICE, name)
-        if live is None or not service.is_ours(live) or not live.get("status", {}).get("url"):
+        return None if live is None or service.is_marked(live) else service.served(live)
+
+    def serving(self, name: str) -> Endpoint | None:
+        """Return the service as it is, or None where there is none that has ever answered and done well."""
+        live = self._cluster.get(SERVICE, name)
+        if live is None or not service.is_ours(live) or service.is_marked(live):
             return None
-        return self._endpoint(live)
+        return self._endpoint(live) if live.get("status", {}).get("url") else None
 
     def _apply(self, spec: ServeSpec, live: Manifest | None) -> Manifest:
         kserve = kserve_of(self._cluster, live)
-        while True:
+        while live is None:
             try:
-                if live is None:
-                    return self._cluster.create(SERVICE, inference_service(spec, kserve))
-                return self._cluster.replace(SERVICE, inference_service(spec, kserve, live))
+                return self._cluster.create(SERVICE, inference_service(spec, kserve))
             except ApiError as error:
                 if error.status != HTTPStatus.CONFLICT:
                     raise
             live = self._ours(spec.name)
-            if live is not None and _is_this(live, spec):
-                return live
+        changed = self._update(
+            live, lambda item: None if _is_this(item, spec) else inference_service(spec, kserve, item)
+        )
+        return changed or self._existing(spec.name)
 
-    def _change(self, live: Manifest, change: Callable[[Manifest], Manifest | None]) -> Endpoint | None:
+    def _change(self, name: str, change: Change) -> Endpoint | None:
+        live = self._existing(name)
+        changed = self._update(live, change)
+        return self._wait(changed, _BACK_SECONDS, _stale_revision(live, changed)) if changed else None
+
+    def _update(self, live: Manifest, change: Change) -> Manifest | None:
+        """Replace a service by what `change` makes of it, again where another was quicker; None changes nothing."""
         while True:
             wanted = change(live)
             if wanted is None:
                 return None
             try:
-                return self._wait(self._cluster.replace(SERVICE, wanted), _BACK_SECONDS, _stale_revision(live, wanted))
+                return self._cluster.replace(SERVICE, wanted)
             except ApiError as error:
                 if error.status != HTTPStatus.CONFLICT:
                     raise
             live = self._existing(live["metadata"]["name"])
 
-    def _undo(self, item: Manifest, before: Manifest | None) -> None:
-        """Put back what was there; a service that never answered is deleted, as nobody can be using it."""
-        name = item["metadata"]["name"]
+    def _taken_back(self, name: str, failure: JobFailed) -> JobFailed:
+        """Put back what was there; word what failed and what is served now."""
+        now = self._take_back(name, failure.what)
+        return type(failure)(f"{failure.what}; {now}" if now else failure.what, failure.why, failure.remedy)
+
+    def _take_back(self, name: str, failed: str = "") -> str:
+        """Serve the previous model again; a service without one is left, marked, or deleted where nothing failed."""
         live = self._cluster.get(SERVICE, name)
         if live is None:
-            return
-        back = service.restored(live)
+            return ""
+        back = self._update(live, service.restored)
         if back is not None:
+            model = service.served(back)
             self._report(Progress("deploy", 0, 1, f"putting the previous model of {name} back"))
-            self._cluster.replace(SERVICE, back)
-        elif before is None and not live.get("status", {}).get("url"):
+            return f"the previous model ({model.path}) stays" if model else ""
+        if not failed and not live.get("status", {}).get("url"):
             self._cluster.delete(SERVICE, name, live["metadata"]["uid"])
+            return ""
+        self._update(live, lambda item: service.marked(item, failed or "its deployment was cancelled"))
+        return f"no other is served as {name}, which is left to be looked at, marked as failed"
 
     def _ours(self, name: str) -> Manifest | None:
         live = self._cluster.get(SERVICE, name)
@@ -166,37 +191,23 @@ class Serving:
 
     def _await_answer(self, endpoint: Endpoint, deadline: float, timeout: int) -> None:
         """Ask for the model until it answers: routes follow a rollout with a delay that no condition shows."""
-        url = f"{endpoint.url}/v1/models/{endpoint.name}"
-        pool, pause, problem = urllib3.PoolManager(retries=False, timeout=_PROBE_SECONDS), 0.1, ""
-        while True:
-            try:
-                answer = pool.request("GET", url, redirect=False)
-                if answer.status == HTTPStatus.OK:
-                    return
-                problem = f"{answer.status} {answer.data[:200].decode(errors='replace')}"
-                refused = answer.status in (301, 302, 303, 307, 401, 403)
-            except urllib3.exceptions.HTTPError as error:
-                problem, refused = str(error), False
-            if refused:
-                remedy = "let steps call the predictor: manifests/ has the AuthorizationPolicy for a mesh"
-                raise JobFailed(f"{url} turns this step away, although the service is ready", problem, remedy)
+        url, pause = f"{endpoint.url}/v1/models/{endpoint.name}", 0.1
+        while (problem := _problem(url)) is not None:
             if time.monotonic() + pause > deadline:
                 remedy = "see whether this step can reach the predictor (NetworkPolicy, mesh)"
-                raise JobTimeout(f"{url} did not answer within {timeout} s", problem, remedy)
+                raise JobTimeout(f"{url} did not answer within {timeout} s", str(problem), remedy)
             time.sleep(pause)
             pause = min(2.0, pause * 1.5)
 
     def _endpoint(self, live: Manifest) -> Endpoint:
         status, metadata = live.get("status", {}), live["metadata"]
-        inside = "KUBERNETES_SERVICE_HOST" in os.environ
-        url = (status.get("address") or {}).get("url") if inside else ""
         model = service.served(live)
         if model is None:
             raise Conflict(f"InferenceService {metadata['name']} does not say what it serves", "", "deploy it again")
         predictor = status.get("components", {}).get("predictor", {})
         return Endpoint(
             name=metadata["name"],
-            url=str(url or status.get("url", "")).rstrip("/"),
+            url=service.url(live, inside="KUBERNETES_SERVICE_HOST" in os.environ),
             model=model,
             previous=service.previous(live),
             revision=predictor.get("latestReadyRevision") or f"generation-{metadata.get('generation', 1)}",
@@ -219,117 +230,22 @@ class Serving:
         return JobFailed(f"the model cannot be served as {name}", why, explain.hint(why, otherwise))
 
 
-class Rollout:
-    """How far KServe is with one generation of a service.
+def _problem(url: str) -> JobFailed | None:
+    """Ask once, and return what keeps the model from answering.
 
-    Args:
-        item: The service, as it was written.
-        stale: Knative's last revision from before, where this generation needs another; KServe may have taken the
-            generation up before Knative has made its revision.
+    Raises:
+        JobFailed: Somebody turns the request away, which waiting does not change.
     """
-
-    def __init__(self, item: Manifest, stale: str) -> None:
-        self.item, self._stale = item, stale
-        self._generation = item["metadata"].get("generation", 1)
-        self._deployments: dict[str, Manifest] = {}
-        self._pods: dict[str, Manifest] = {}
-
-    def see(self, resource: Resource, item: Manifest, deleted: bool = False) -> None:
-        """Take a change in."""
-        if resource is SERVICE:
-            self.item = item
-            return
-        seen = self._pods if resource is POD else self._deployments
-        if deleted:
-            seen.pop(item["metadata"]["name"], None)
-        else:
-            seen[item["metadata"]["name"]] = item
-
-    def is_new(self, pod: Manifest) -> bool:
-        """Tell whether a pod was made to serve this model: KServe gives pods the annotations of their service."""
-        metadata, wanted = pod["metadata"], self.item["metadata"].get("annotations", {})
-        model = metadata.get("annotations", {}).get(service.MODEL_ANNOTATION)
-        return model == wanted.get(service.MODEL_ANNOTATION) and "deletionTimestamp" not in metadata
-
-    @property
-    def knative(self) -> bool:
-        """Whether Knative has the pods, so that revisions tell how far they are, and no Deployment does."""
-        mode = self.item["metadata"].get("annotations", {}).get(service.MODE_ANNOTATION)
-        return mode in ("Knative", "Serverless")
-
-    @property
-    def done(self) -> bool:
-        """Whether this generation, and nothing older, is what answers."""
-        return not self.broken and not self.text
-
-    @property
-    def broken(self) -> bool:
-        """Whether KServe or a pod says that this generation cannot work; a first crash may pass.
-
-        In Standard mode KServe reports a model as loaded while pods of the one before are ready, so only the new
-        pods tell.
-        """
-        return self._blocked or any(self.is_new(pod) and explain.is_stuck(pod) for pod in self._pods.values())
-
-    @property
-    def text(self) -> str:
-        """What is still being waited for, or nothing."""
-        if not self._observed:
-            return f"KServe to take up generation {self._generation}"
-        if self.knative and self._revisions[0] in ("", self._stale):
-            return f"a revision after {self._stale}" if self._stale else "the first revision"
-        if self.knative and self._revisions[0] != self._revisions[1]:
-            return f"revision {self._revisions[0]}"
-        if self.knative and self._lagging_traffic:
-            return f"all requests to go to {self._revisions[1]}"
-        late = [name for name, item in self._deployments.items() if not _rolled_out(item)]
-        if late:
-            return f"Deployment {late[0]}"
-        if condition(self.item, "Ready") is None:
-            waits = [line.split(":")[0] for line in explain.not_ready(self.item)]
-            return waits[0] if waits else "Ready"
-        if not (self.knative or self._deployments):
-            return "its Deployment"
-        canaries = {canary["name"]: canary["ready"] for canary in self.item["status"].get("canaryStatuses", [])}
-        for canary in self.item["spec"].get("canary", []):
-            if not canaries.get(canary["predictor"]["name"]):
-                return f"canary {canary['predictor']['name']}"
-        return "" if self.item["status"].get("url") else "a URL"
-
-    def problems(self) -> list[str]:
-        """Word what KServe says about the model."""
-        failure = self._model_status.get("lastFailureInfo") or {}
-        lines = [f"model status {self._model_status['transitionStatus']}"] if self._blocked else []
-        if failure:
-            code = f" (exit code {failure['exitCode']})" if failure.get("exitCode") else ""
-            lines.append(f"{failure.get('reason', '')}{code}: {failure.get('message', '')}")
-        return lines
-
-    @property
-    def _blocked(self) -> bool:
-        return self._observed and self._model_status.get("transitionStatus") in _BROKEN
-
-    @property
-    def _observed(self) -> bool:
-        return bool(self.item.get("status", {}).get("observedGeneration", 0) >= self._generation)
-
-    @property
-    def _model_status(self) -> Manifest:
-        return dict(self.item.get("status", {}).get("modelStatus") or {})
-
-    @property
-    def _lagging_traffic(self) -> bool:
-        """Whether requests still go to an older revision although there is no canary."""
-        predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
-        rolled_out = predictor.get("latestRolledoutRevision", "")
-        has_canary = "canaryTrafficPercent" in self.item["spec"]["predictor"]
-        return not has_canary and rolled_out not in ("", self._revisions[1])
-
-    @property
-    def _revisions(self) -> tuple[str, str]:
-        predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
-        created = predictor.get("latestCreatedRevision", "")
-        return created, predictor.get("latestReadyRevision", "")
+    try:
+        reply = client.get(url, seconds=_PROBE_SECONDS)
+    except JobFailed as failure:
+        return failure
+    if reply.status == HTTPStatus.OK and not reply.is_page:
+        return None
+    refusal = client.refusal(url, reply)
+    if reply.is_page or reply.status in _TURNED_AWAY:
+        raise JobFailed(f"{refusal.what}; the service itself is ready", refusal.why, refusal.remedy)
+    return refusal
 
 
 def _is_this(live: Manifest, spec: ServeSpec) -> bool:
@@ -345,14 +261,3 @@ def _stale_revision(before: Manifest | None, item: Manifest) -> str:
         return ""
     predictor = before.get("status", {}).get("components", {}).get("predictor", {})
     return str(predictor.get("latestCreatedRevision", ""))
-
-
-def _rolled_out(deployment: Manifest) -> bool:
-    """Tell whether all replicas are new and up, and no old one is left to answer."""
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    return bool(
-        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
-        and status.get("updatedReplicas", 0) >= wanted
-        and status.get("availableReplicas", 0) >= wanted
-        and status.get("replicas", 0) == status.get("updatedReplicas", 0)
-    )

@@ -2,7 +2,8 @@
 
 from hyperflow.engines.kubeflow.manifests.common import Manifest, in_pod
 from hyperflow.engines.kubeflow.manifests.experiment import experiment
-from hyperflow.engines.kubeflow.manifests.service import KServe, inference_service
+from hyperflow.engines.kubeflow.manifests.kserve import KServe
+from hyperflow.engines.kubeflow.manifests.service import inference_service
 from hyperflow.engines.kubeflow.manifests.tfjob import tfjob
 
 __all__ = ["KServe", "Manifest", "experiment", "in_pod", "inference_service", "tfjob"]

@@ -9,75 +9,20 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
 
-from hyperflow import volume
-from hyperflow.engines.kubeflow.manifests.common import (
-    MANAGED_BY,
-    RUN_LABEL,
-    SPEC_ANNOTATION,
-    Manifest,
-    container_security,
-    in_pod,
-    labels,
-    plain,
-    pod_security,
-    resources,
-    scheduling,
-)
-from hyperflow.errors import InvalidParameter
+from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, RUN_LABEL, SPEC_ANNOTATION, Manifest, labels
+from hyperflow.engines.kubeflow.manifests.kserve import MODE_ANNOTATION, KServe
+from hyperflow.engines.kubeflow.manifests.predictor import predictor as describe
 from hyperflow.specs import ModelRef, ServeSpec, fingerprint
 
-if TYPE_CHECKING:
-    from kserve import V1beta1ModelSpec, V1beta1PredictorSpec
-
-Mode = Literal["Knative", "Standard"]
-
-MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 MODEL_ANNOTATION = "hyperflow.dev/model"
 PREVIOUS_ANNOTATION = "hyperflow.dev/previous"
 PREVIOUS_PREDICTOR_ANNOTATION = "hyperflow.dev/previous-predictor"
+FAILED_ANNOTATION = "hyperflow.dev/failed"
+TAGS_ANNOTATION = "serving.kserve.io/enable-tag-routing"
+"""Has Knative give its newest revision an address of its own, so that a canary can be asked alone."""
 
-_OLD_MODES = {"Knative": "Serverless", "Standard": "RawDeployment"}
-_RUNTIMES = {"hyperflow": ("hyperflow", "hyperflow"), "tensorflow": ("kserve-tensorflow-serving", "tensorflow")}
-_PORT = 8080
-
-
-@dataclass(frozen=True)
-class KServe:
-    """What the cluster's KServe understands.
-
-    Args:
-        version: Major and minor version, or the oldest it can be.
-        mode: How services are deployed.
-    """
-
-    version: tuple[int, int] = (0, 21)
-    mode: Mode = "Standard"
-
-    @property
-    def mode_value(self) -> str:
-        """Name the mode as this version does: 0.16 gave both a new name, and 0.15 does not know the new ones."""
-        return self.mode if self.version >= (0, 16) else _OLD_MODES[self.mode]
-
-    def check(self, spec: ServeSpec) -> None:
-        """Refuse what this KServe would pass over in silence.
-
-        Raises:
-            InvalidParameter: Scaling to nothing, or a canary, that this version and mode do not have.
-        """
-        if self.mode == "Knative":
-            return
-        if spec.min_replicas == 0:
-            raise InvalidParameter("min_replicas", 0, "at least 1: only KServe's Knative mode scales to nothing")
-        if spec.canary_percent < 100:
-            if self.version < (0, 20):
-                allowed = "100: a canary needs KServe's Knative mode, or KServe 0.20"
-                raise InvalidParameter("canary_percent", spec.canary_percent, allowed)
-            if spec.min_replicas != spec.max_replicas:
-                allowed = f"{spec.min_replicas}, as min_replicas: a canary in Standard mode needs a fixed number"
-                raise InvalidParameter("max_replicas", spec.max_replicas, allowed)
+_REASON_SHOWN = 500
 
 
 def inference_service(spec: ServeSpec, kserve: KServe, live: Manifest | None = None) -> Manifest:
@@ -87,15 +32,15 @@ def inference_service(spec: ServeSpec, kserve: KServe, live: Manifest | None = N
         InvalidParameter: The model is not on the volume, or this KServe cannot do what is asked.
     """
     kserve.check(spec)
-    predictor = plain(_predictor(spec, kserve))
-    del predictor["model"]["name"]  # the SDK fills in an empty one, and KServe forbids it
+    predictor = describe(spec, kserve)
     if live is None:
         return _first(spec, kserve, predictor)
     service = _editable(live)
     before, old_predictor = stable(live)
     metadata = service["metadata"]
     metadata["labels"] = {**metadata.get("labels", {}), **labels(spec.run_id)}
-    metadata["annotations"].update(_annotations(spec))
+    metadata["annotations"].pop(FAILED_ANNOTATION, None)
+    metadata["annotations"].update(_annotations(spec, kserve))
     if before is not None:
         metadata["annotations"][PREVIOUS_ANNOTATION] = _dump(before)
         metadata["annotations"][PREVIOUS_PREDICTOR_ANNOTATION] = json.dumps(old_predictor)
@@ -141,10 +86,45 @@ def restored(live: Manifest) -> Manifest | None:
     return service
 
 
+def marked(live: Manifest, reason: str) -> Manifest:
+    """Return the service marked as failed, so that nothing compares with it or goes back to it; it can be looked at."""
+    service = _editable(live)
+    annotations = service["metadata"]["annotations"]
+    annotations[FAILED_ANNOTATION] = reason[:_REASON_SHOWN]
+    annotations.pop(SPEC_ANNOTATION, None)
+    return service
+
+
+def is_marked(live: Manifest) -> bool:
+    """Tell whether what the service has is known to have failed."""
+    return FAILED_ANNOTATION in live["metadata"].get("annotations", {})
+
+
+def url(live: Manifest, inside: bool) -> str:
+    """Return where the model that was deployed last is asked: a canary alone, and not for its share of the requests.
+
+    Args:
+        live: The service.
+        inside: Whether the cluster's own names can be used; without them Standard mode has no address for a canary.
+    """
+    status, name = live.get("status", {}), live["metadata"]["name"]
+    address = str((status.get("address") or {}).get("url") or "") if inside else ""
+    canaries = live["spec"].get("canary")
+    if address and canaries:
+        return address.replace(f"//{name}-predictor.", f"//{name}-{canaries[0]['predictor']['name']}-predictor.")
+    traffic = status.get("components", {}).get("predictor", {}).get("traffic") or []
+    tagged = next((entry for entry in traffic if entry.get("tag") == "latest"), None)
+    if tagged and "canaryTrafficPercent" in live["spec"]["predictor"]:
+        return address.replace(f"//{name}.", f"//latest-{name}-predictor.") if address else str(tagged.get("url", ""))
+    return (address or str(status.get("url", ""))).rstrip("/")
+
+
 def stable(live: Manifest) -> tuple[ModelRef | None, Manifest]:
-    """Return the model, and its predictor, that the service would go back to: never a canary or one not yet ready."""
+    """Return the model, and its predictor, that the service would go back to: no canary, none failed or unready."""
     annotations = live["metadata"].get("annotations", {})
     predictor: Manifest = copy.deepcopy(live["spec"]["predictor"])
+    if is_marked(live):
+        return None, predictor
     unproven = "canary" in live["spec"] or "canaryTrafficPercent" in predictor or not is_ready(live)
     if unproven and PREVIOUS_PREDICTOR_ANNOTATION in annotations:
         return previous(live), json.loads(annotations[PREVIOUS_PREDICTOR_ANNOTATION])
@@ -184,14 +164,15 @@ def _first(spec: ServeSpec, kserve: KServe, predictor: Manifest) -> Manifest:
         "metadata": {
             "name": spec.name,
             "labels": labels(spec.run_id),
-            "annotations": {MODE_ANNOTATION: kserve.mode_value, **_annotations(spec)},
+            "annotations": {MODE_ANNOTATION: kserve.mode_value, **_annotations(spec, kserve)},
         },
         "spec": {"predictor": predictor},
     }
 
 
-def _annotations(spec: ServeSpec) -> dict[str, str]:
-    return {SPEC_ANNOTATION: fingerprint(spec), MODEL_ANNOTATION: _dump(spec.model)}
+def _annotations(spec: ServeSpec, kserve: KServe) -> dict[str, str]:
+    tags = {TAGS_ANNOTATION: "true"} if kserve.mode == "Knative" else {}
+    return {SPEC_ANNOTATION: fingerprint(spec), MODEL_ANNOTATION: _dump(spec.model), **tags}
 
 
 def _canary(spec: ServeSpec, kserve: KServe, predictor: Manifest, old_predictor: Manifest) -> Manifest:
@@ -202,52 +183,6 @@ def _canary(spec: ServeSpec, kserve: KServe, predictor: Manifest, old_predictor:
     name = f"r{hashlib.sha256(spec.run_id.encode()).hexdigest()[:6]}"
     canary = {"predictor": {**fixed, "name": name}, "trafficPercent": spec.canary_percent}
     return {"predictor": old_predictor, "canary": [canary]}
-
-
-def _predictor(spec: ServeSpec, kserve: KServe) -> V1beta1PredictorSpec:
-    """Describe the pods; Knative takes neither a pod's security context nor, mostly, its other extras."""
-    from kserve import V1beta1PredictorSpec
-    from kubernetes.client import V1EmptyDirVolumeSource, V1Volume
-
-    return V1beta1PredictorSpec(
-        min_replicas=spec.min_replicas,
-        max_replicas=spec.max_replicas,
-        model=_model(spec),
-        security_context=pod_security(spec.compute) if kserve.mode == "Standard" else None,
-        volumes=[V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource())],
-        **scheduling(spec.compute),
-    )
-
-
-def _model(spec: ServeSpec) -> V1beta1ModelSpec:
-    from kserve import V1beta1ModelFormat, V1beta1ModelSpec
-    from kubernetes.client import V1VolumeMount
-
-    runtime, model_format = _RUNTIMES[spec.runtime]
-    folder = in_pod(spec.model.path, "model_path").removeprefix(volume.MOUNT_PATH).strip("/")
-    return V1beta1ModelSpec(
-        model_format=V1beta1ModelFormat(name=model_format),
-        runtime=runtime,
-        protocol_version="v1",
-        image=(spec.image or None) if spec.runtime == "hyperflow" else None,
-        storage_uri=f"pvc://{spec.claim}/{folder}",
-        resources=resources(spec.compute),
-        readiness_probe=_probe(spec.name),
-        security_context=container_security(),
-        volume_mounts=[V1VolumeMount(name="tmp", mount_path="/tmp")],
-    )
-
-
-def _probe(name: str) -> Any:
-    """Ask for the model itself: KServe's own probe passes as soon as the port is open."""
-    from kubernetes.client import V1HTTPGetAction, V1Probe
-
-    return V1Probe(
-        http_get=V1HTTPGetAction(path=f"/v1/models/{name}", port=_PORT),
-        period_seconds=5,
-        timeout_seconds=5,
-        failure_threshold=3,
-    )
 
 
 def _editable(live: Manifest) -> Manifest:

@@ -1,0 +1,74 @@
+"""ServeSpec → the pods that answer: image, model, probe, security."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hyperflow import volume
+from hyperflow.engines.kubeflow.manifests.common import (
+    Manifest,
+    container_security,
+    in_pod,
+    plain,
+    pod_security,
+    resources,
+    scheduling,
+)
+from hyperflow.engines.kubeflow.manifests.kserve import KServe
+from hyperflow.specs import ServeSpec
+
+if TYPE_CHECKING:
+    from kserve import V1beta1ModelSpec
+
+_RUNTIMES = {"hyperflow": ("hyperflow", "hyperflow"), "tensorflow": ("kserve-tensorflow-serving", "tensorflow")}
+_PORT = 8080
+
+
+def predictor(spec: ServeSpec, kserve: KServe) -> Manifest:
+    """Describe the pods; Knative takes neither a pod's security context nor, mostly, its other extras."""
+    from kserve import V1beta1PredictorSpec
+    from kubernetes.client import V1EmptyDirVolumeSource, V1Volume
+
+    described: Manifest = plain(
+        V1beta1PredictorSpec(
+            min_replicas=spec.min_replicas,
+            max_replicas=spec.max_replicas,
+            model=_model(spec),
+            security_context=pod_security(spec.compute) if kserve.mode == "Standard" else None,
+            volumes=[V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource())],
+            **scheduling(spec.compute),
+        )
+    )
+    del described["model"]["name"]  # the SDK fills in an empty one, and KServe forbids it
+    return described
+
+
+def _model(spec: ServeSpec) -> V1beta1ModelSpec:
+    from kserve import V1beta1ModelFormat, V1beta1ModelSpec
+    from kubernetes.client import V1VolumeMount
+
+    runtime, model_format = _RUNTIMES[spec.runtime]
+    folder = in_pod(spec.model.path, "model_path").removeprefix(volume.MOUNT_PATH).strip("/")
+    return V1beta1ModelSpec(
+        model_format=V1beta1ModelFormat(name=model_format),
+        runtime=runtime,
+        protocol_version="v1",
+        image=(spec.image or None) if spec.runtime == "hyperflow" else None,
+        storage_uri=f"pvc://{spec.claim}/{folder}",
+        resources=resources(spec.compute),
+        readiness_probe=_probe(spec.name),
+        security_context=container_security(),
+        volume_mounts=[V1VolumeMount(name="tmp", mount_path="/tmp")],
+    )
+
+
+def _probe(name: str) -> Any:
+    """Ask for the model itself: KServe's own probe passes as soon as the port is open."""
+    from kubernetes.client import V1HTTPGetAction, V1Probe
+
+    return V1Probe(
+        http_get=V1HTTPGetAction(path=f"/v1/models/{name}", port=_PORT),
+        period_seconds=5,
+        timeout_seconds=5,
+        failure_threshold=3,
+    )

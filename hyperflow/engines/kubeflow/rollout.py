@@ -1,0 +1,136 @@
+"""How far KServe is with one generation of a service, judged from the service, its Deployments and its pods."""
+
+from __future__ import annotations
+
+from hyperflow.engines.kubeflow import explain
+from hyperflow.engines.kubeflow.jobs import condition
+from hyperflow.engines.kubeflow.manifests import service
+from hyperflow.engines.kubeflow.manifests.common import Manifest
+from hyperflow.engines.kubeflow.manifests.kserve import MODE_ANNOTATION
+from hyperflow.engines.kubeflow.resources import POD, SERVICE, Resource
+
+_BROKEN = ("BlockedByFailedLoad", "InvalidSpec")
+
+
+class Rollout:
+    """How far KServe is with one generation of a service.
+
+    Args:
+        item: The service, as it was written.
+        stale: Knative's last revision from before, where this generation needs another; KServe may have taken the
+            generation up before Knative has made its revision.
+    """
+
+    def __init__(self, item: Manifest, stale: str) -> None:
+        self.item, self._stale = item, stale
+        self._generation = item["metadata"].get("generation", 1)
+        self._deployments: dict[str, Manifest] = {}
+        self._pods: dict[str, Manifest] = {}
+
+    def see(self, resource: Resource, item: Manifest, deleted: bool = False) -> None:
+        """Take a change in."""
+        if resource is SERVICE:
+            self.item = item
+            return
+        seen = self._pods if resource is POD else self._deployments
+        if deleted:
+            seen.pop(item["metadata"]["name"], None)
+        else:
+            seen[item["metadata"]["name"]] = item
+
+    def is_new(self, pod: Manifest) -> bool:
+        """Tell whether a pod was made to serve this model: KServe gives pods the annotations of their service."""
+        metadata, wanted = pod["metadata"], self.item["metadata"].get("annotations", {})
+        model = metadata.get("annotations", {}).get(service.MODEL_ANNOTATION)
+        return model == wanted.get(service.MODEL_ANNOTATION) and "deletionTimestamp" not in metadata
+
+    @property
+    def knative(self) -> bool:
+        """Whether Knative has the pods, so that revisions tell how far they are, and no Deployment does."""
+        mode = self.item["metadata"].get("annotations", {}).get(MODE_ANNOTATION)
+        return mode in ("Knative", "Serverless")
+
+    @property
+    def done(self) -> bool:
+        """Whether this generation, and nothing older, is what answers."""
+        return not self.broken and not self.text
+
+    @property
+    def broken(self) -> bool:
+        """Whether KServe or a pod says that this generation cannot work; a first crash may pass.
+
+        In Standard mode KServe reports a model as loaded while pods of the one before are ready, so only the new
+        pods tell.
+        """
+        return self._blocked or any(self.is_new(pod) and explain.is_stuck(pod) for pod in self._pods.values())
+
+    @property
+    def text(self) -> str:
+        """What is still being waited for, or nothing."""
+        if not self._observed:
+            return f"KServe to take up generation {self._generation}"
+        if self.knative and self._revisions[0] in ("", self._stale):
+            return f"a revision after {self._stale}" if self._stale else "the first revision"
+        if self.knative and self._revisions[0] != self._revisions[1]:
+            return f"revision {self._revisions[0]}"
+        if self.knative and self._lagging_traffic:
+            return f"all requests to go to {self._revisions[1]}"
+        late = [name for name, item in self._deployments.items() if not _rolled_out(item)]
+        if late:
+            return f"Deployment {late[0]}"
+        if condition(self.item, "Ready") is None:
+            waits = [line.split(":")[0] for line in explain.not_ready(self.item)]
+            return waits[0] if waits else "Ready"
+        if not (self.knative or self._deployments):
+            return "its Deployment"
+        canaries = {canary["name"]: canary["ready"] for canary in self.item["status"].get("canaryStatuses", [])}
+        for canary in self.item["spec"].get("canary", []):
+            if not canaries.get(canary["predictor"]["name"]):
+                return f"canary {canary['predictor']['name']}"
+        return "" if self.item["status"].get("url") else "a URL"
+
+    def problems(self) -> list[str]:
+        """Word what KServe says about the model."""
+        failure = self._model_status.get("lastFailureInfo") or {}
+        lines = [f"model status {self._model_status['transitionStatus']}"] if self._blocked else []
+        if failure:
+            code = f" (exit code {failure['exitCode']})" if failure.get("exitCode") else ""
+            lines.append(f"{failure.get('reason', '')}{code}: {failure.get('message', '')}")
+        return lines
+
+    @property
+    def _blocked(self) -> bool:
+        return self._observed and self._model_status.get("transitionStatus") in _BROKEN
+
+    @property
+    def _observed(self) -> bool:
+        return bool(self.item.get("status", {}).get("observedGeneration", 0) >= self._generation)
+
+    @property
+    def _model_status(self) -> Manifest:
+        return dict(self.item.get("status", {}).get("modelStatus") or {})
+
+    @property
+    def _lagging_traffic(self) -> bool:
+        """Whether requests still go to an older revision although there is no canary."""
+        predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
+        rolled_out = predictor.get("latestRolledoutRevision", "")
+        has_canary = "canaryTrafficPercent" in self.item["spec"]["predictor"]
+        return not has_canary and rolled_out not in ("", self._revisions[1])
+
+    @property
+    def _revisions(self) -> tuple[str, str]:
+        predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
+        created = predictor.get("latestCreatedRevision", "")
+        return created, predictor.get("latestReadyRevision", "")
+
+
+def _rolled_out(deployment: Manifest) -> bool:
+    """Tell whether all replicas are new and up, and no old one is left to answer."""
+    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
+        and status.get("updatedReplicas", 0) >= wanted
+        and status.get("availableReplicas", 0) >= wanted
+        and status.get("replicas", 0) == status.get("updatedReplicas", 0)
+    )
