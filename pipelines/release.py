@@ -42,7 +42,7 @@ def release(
         model_path=model_path, accuracy=accuracy, model_name=model_name, accuracy_floor=accuracy_floor,
         significance=significance, force=force,
     )  # fmt: skip
-    settings.apply(decided, claim, timeout=settings.HOUR)
+    settings.asking(settings.apply(decided, claim, timeout=settings.HOUR))
     with dsl.If(decided.outputs["Output"] == "deploy", name="deserved"):
         deployed = deploy(
             run_id=run_id, data_digest=data_digest, best_parameters=best_parameters, model_path=model_path,
@@ -52,10 +52,10 @@ def release(
             serving_image=serving_image, min_replicas=min_replicas, max_replicas=max_replicas,
             canary_percent=canary_percent, deploy_timeout=deploy_timeout,
         )  # fmt: skip
-        settings.apply(deployed, claim)
+        settings.asking(settings.apply(deployed, claim))
         predicted = predict(
             run_id=run_id, data_path=data_path, url=deployed.output, model_path=model_path,
             model_name=model_name, smoke_instances=smoke_instances, smoke_accuracy_floor=smoke_accuracy_floor,
             smoke_p99_ms=smoke_p99_ms,
         )  # fmt: skip
-        settings.apply(predicted, claim, timeout=settings.HOUR)
+        settings.asking(settings.apply(predicted, claim, timeout=settings.HOUR))

@@ -152,7 +152,7 @@ def retrain(
         retune_accuracy_drop=retune_accuracy_drop, retune_drift=retune_drift, keep_models=keep_models,
         keep_runs=keep_runs,
     )  # fmt: skip
-    settings.apply(planned, claim, timeout=settings.HOUR)
+    settings.asking(settings.apply(planned, claim, timeout=settings.HOUR))
     rest = {
         "run_id": run_id, "data_path": data_path, "data_digest": data_digest, "claim": claim, "model_name": model_name,
         "trainer_image": trainer_image, "trainer_command": trainer_command, "trainer_arguments": trainer_arguments,

@@ -3,11 +3,15 @@
 from kfp import dsl, kubernetes
 from kfp.dsl.structures import ResourceSpec
 
+from hyperflow import client
 from hyperflow.volume import MOUNT_PATH
 
 QUARTER_HOUR, HOUR = 900, 3600
 USER = 1000
 """The fixed user of our images; the claim's folders belong to its group."""
+
+ACCESS_SECRET = "hyperflow-access"
+"""An optional Secret with `token`, `cookie` or `ingress`, for clusters whose services ask who calls."""
 
 _RETRIES = 2  # a step that finds its job again loses nothing by being run again
 
@@ -30,3 +34,9 @@ def apply(task: dsl.PipelineTask, claim: str, *, timeout: int = 0) -> dsl.Pipeli
     # Set at once: each of the task's own setters walks the whole stack first, a third of the compilation's time.
     task.container_spec.resources = ResourceSpec(cpu_request="100m", memory_request="512Mi", memory_limit="2Gi")
     return task
+
+
+def asking(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Give a task that asks a served model what lets it through to it, if the namespace has that."""
+    keys = {"ingress": client.INGRESS, "token": client.TOKEN, "cookie": client.COOKIE}
+    return kubernetes.use_secret_as_env(task, ACCESS_SECRET, keys, optional=True)

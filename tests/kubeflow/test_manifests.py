@@ -195,3 +195,34 @@ def test_canary_over_a_canary_goes_back_to_the_model_that_was_proven() -> None:
     second = inference_service(serving(model=model("run-3"), canary_percent=10), KServe(), first)
     assert services.previous(second) == model()
     assert len(second["spec"]["canary"]) == 1
+
+
+CANARY_NAME = "rabc123"
+
+
+@pytest.mark.parametrize(
+    ("mode", "canary", "inside", "wanted"),
+    [
+        ("Standard", False, True, "http://m-predictor.team.svc.cluster.local"),
+        ("Standard", True, True, f"http://m-{CANARY_NAME}-predictor.team.svc.cluster.local"),
+        ("Standard", True, False, "http://m.team.example.org"),
+        ("Knative", False, True, "http://m.team.svc.cluster.local"),
+        ("Knative", True, True, "http://latest-m-predictor.team.svc.cluster.local"),
+        ("Knative", True, False, "http://latest-m-predictor.team.example.org"),
+        ("Knative", False, False, "http://m.team.example.org"),
+    ],
+)
+def test_step_asks_a_canary_alone(mode: str, canary: bool, inside: bool, wanted: str) -> None:
+    predictor: Manifest = {"canaryTrafficPercent": 10} if canary and mode == "Knative" else {}
+    spec: Manifest = {"predictor": predictor}
+    if canary and mode == "Standard":
+        spec["canary"] = [{"predictor": {"name": CANARY_NAME}, "trafficPercent": 10}]
+    latest = {"latestRevision": True, "tag": "latest", "url": "http://latest-m-predictor.team.example.org"}
+    name = "m" if mode == "Knative" else "m-predictor"
+    status = {
+        "url": "http://m.team.example.org",
+        "address": {"url": f"http://{name}.team.svc.cluster.local"},
+        "components": {"predictor": {"traffic": [latest] if mode == "Knative" else []}},
+    }
+    live = {"metadata": {"name": "m", "annotations": {}}, "spec": spec, "status": status}
+    assert services.url(live, inside) == wanted

@@ -207,7 +207,9 @@ class Serving:
         predictor = status.get("components", {}).get("predictor", {})
         return Endpoint(
             name=metadata["name"],
-            url=service.url(live, inside="KUBERNETES_SERVICE_HOST" in os.environ),
+            url=service.url(
+                live, inside="KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get(client.INGRESS)
+            ),
             model=model,
             previous=service.previous(live),
             revision=predictor.get("latestReadyRevision") or f"generation-{metadata.get('generation', 1)}",
