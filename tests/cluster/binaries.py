@@ -24,23 +24,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.modules import (
-    KATIB,
-    KSERVE,
-    KUBERNETES,
-    MODULES,
-    NEEDED,
-    STAGING,
-    TRAINING_OPERATOR,
-    Binary,
-    Module,
-)
+from tests.cluster.modules import MODULES, NEEDED, RELEASES, STAGING, Binary, Module
 
 ENVTEST_ASSETS = ("etcd", "kube-apiserver")
 """Binaries taken from `KUBEBUILDER_ASSETS` where that is set."""
 
 BOUND_MINUTES = 45
 DOWNLOAD_MINUTES = 5
+_REASONS = "left-out.json"
 PATIENCE = 5
 """How many times its expected minutes one build may take: slower machines, and this one when it is busy."""
 
@@ -52,8 +43,7 @@ class BuildError(Exception):
 def default_cache() -> Path:
     """Return the folder of the binaries, named by the versions that they are built from."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = f"kubernetes-{KUBERNETES}_training-operator-{TRAINING_OPERATOR}_kserve-{KSERVE}_katib-{KATIB}"
-    return base / "hyperflow" / "cluster" / key
+    return base / "hyperflow" / "cluster" / RELEASES
 
 
 def find(name: str, cache: Path) -> Path | None:
@@ -64,9 +54,13 @@ def find(name: str, cache: Path) -> Path | None:
     return next((place / name for place in places if os.access(place / name, os.X_OK)), None)
 
 
-def missing(cache: Path) -> list[str]:
-    """Return the names of the binaries that are not there."""
-    return [binary.name for module in MODULES for binary in module.binaries if find(binary.name, cache) is None]
+def missing(cache: Path) -> dict[str, str]:
+    """Return why each binary that is not there was left out by the last build, by name."""
+    reasons: dict[str, str] = {}
+    if (cache / _REASONS).exists():
+        reasons = json.loads((cache / _REASONS).read_text())
+    names = [binary.name for module in MODULES for binary in module.binaries]
+    return {name: reasons.get(name, "nobody has built it yet") for name in names if find(name, cache) is None}
 
 
 def go_command() -> str:
@@ -234,8 +228,9 @@ def main() -> int:
         _list(options.cache)
         return 0 if all(find(name, options.cache) for name in NEEDED) else 3
     left_out = build_all(options.cache, options.minutes)
+    _write_whole(options.cache / _REASONS, json.dumps(left_out))
     _list(options.cache)
-    for why, names in _by_reason(left_out).items():
+    for why, names in by_reason(left_out).items():
         _say(f"LEFT OUT: {', '.join(names)}: {why}")
     if options.check:
         from tests.cluster.check import check_all
@@ -244,7 +239,8 @@ def main() -> int:
     return 3 if left_out else 0
 
 
-def _by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
+def by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
+    """Return the names of what was left out for the same reason."""
     return {why: [name for name in left_out if left_out[name] == why] for why in left_out.values()}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hyperflow import volume
-from tests.cluster.binaries import default_cache, missing
+from tests.cluster.binaries import by_reason, default_cache, missing
 from tests.cluster.external import Target, external_cluster
 from tests.cluster.modules import NEEDED
 from tests.cluster.world import World, cluster_world
@@ -49,9 +49,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(line)
 
 
-def _left_out(absent: list[str]) -> Iterator[str]:
-    if absent:
-        yield f"not built: {', '.join(absent)}"
+def _left_out(absent: dict[str, str]) -> Iterator[str]:
+    for why, names in by_reason(absent).items():
+        yield f"not built: {', '.join(names)}: {why}"
     if set(absent) & set(NEEDED):
-        yield "ALL TESTS THAT NEED THEM WERE SKIPPED: see above"
+        yield "ALL TESTS THAT NEED THEM WERE SKIPPED"
     yield "Katib's controller, webhook and suggestion service were played by tests/kubeflow/katib.py"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KUBERNETES, TRAINING_OPERATOR, KATIB, KSERVE = "1.34.4", "1.9.0", "0.19.0", "0.20.0"
+RELEASES = f"kubernetes-{KUBERNETES}_training-operator-{TRAINING_OPERATOR}_kserve-{KSERVE}_katib-{KATIB}"
+"""Name of the folder of what is built from them."""
+
 STAGING = "v0" + KUBERNETES.removeprefix("1")
 """Release of the k8s.io modules that Kubernetes itself replaces by folders of its repository."""
 
