@@ -50,7 +50,9 @@ def trouble(error: HyperflowError) -> str:
     """Say why there is no answer; where the predictor is and how it failed is for the log, not for visitors."""
     if isinstance(error, JobFailed):
         return _render("trouble.html.j2", what="The model could not be asked", why=unanswered(error), remedy=_AGAIN)
-    return _render("trouble.html.j2", what=_capital(error.what), why=_sentence(error.why), remedy=_sentence(error.remedy))
+    return _render(
+        "trouble.html.j2", what=_capital(error.what), why=_sentence(error.why), remedy=_sentence(error.remedy)
+    )
 
 
 def unanswered(error: JobFailed) -> str:
