@@ -8,17 +8,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import urllib3
+from typer.testing import CliRunner
 
 pytest.importorskip("PIL", reason="the demo page's dependencies are not installed")
 
+from hyperflow import volume
+from hyperflow.cli import app
 from hyperflow.demo.gallery import Gallery
 from hyperflow.demo.predictor import Metadata, Predictor
-from hyperflow.errors import InvalidParameter, JobFailed, JobTimeout
+from hyperflow.errors import InvalidParameter, JobFailed, JobTimeout, Unavailable
 
 IMAGE = np.zeros((1, 28, 28), np.uint8)
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -170,3 +174,10 @@ def test_a_predictor_that_is_down_on_both_ports_fails(ports: str, monkeypatch: p
     monkeypatch.setattr("hyperflow.demo.predictor._POD_PORT", int(ports))
     with pytest.raises(JobFailed):
         Predictor("http://127.0.0.1", "fashion-mnist").ask(IMAGE)
+
+
+def test_without_an_address_the_service_on_this_machine_is_looked_for(tmp_path: Path) -> None:
+    environment = {volume.ENVIRONMENT: str(tmp_path), "HYPERFLOW_PREDICTOR_URL": ""}
+    ended = CliRunner().invoke(app, ["demo"], env=environment)
+    assert ended.exit_code == Unavailable.exit_code
+    assert "no service 'fashion-mnist' runs here" in ended.output
