@@ -95,7 +95,7 @@ def test_server_of_a_failed_first_deployment_ends_with_its_run_unless_asked_to_s
     machine.stage(1)
     with pytest.raises(JobFailed) as failed:
         machine.services.restore(NAME)
-    assert "as long as its run lasts" in failed.value.remedy
+    assert f"hyperflow serve {machine.model(1).path}" in failed.value.remedy
     assert machine.services.stop(NAME, "run-1")
     assert machine.services.read(NAME).servers == []
 

@@ -214,10 +214,10 @@ class Services:
         left = tried if tried.alive else None
         mark = Failure(_UNTESTED if left else "its server has ended", tried.model, tried.log, left)
         self._write(Service(service.name, service.port, failed=mark))
-        until = "until it is stopped" if tried.kept else "as long as its run lasts"
-        where = f"at {tried.url}, {until}, and " if left else ""
         why = f"none was served before {tried.model.path}, which is marked as failed: {mark.reason}"
-        return JobFailed(what, why, f"look at it {where}in its log {tried.log}; the next deployment takes its place")
+        stays = f"ask it at {tried.url} until it is stopped" if left and tried.kept else ""
+        look = stays or f"see it with `hyperflow serve {tried.model.path}`"
+        return JobFailed(what, why, f"{look}; its log is {tried.log}; the next deployment takes its place")
 
     def _public_socket(self, service: Service) -> socket.socket:
         if service.current:
