@@ -29,13 +29,15 @@ NAME = PARAMETERS.model_name
 PATH = f"/v1/models/{NAME}:predict"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def warm() -> Iterator[psutil.Process]:
-    """Import TensorFlow once for all servers; gives the process that they are forked from."""
+    """Import TensorFlow once for all servers; gives the process that they are forked from, and nothing else."""
     before = set(psutil.Process().children())
-    with processes.launcher():
-        (launcher,) = set(psutil.Process().children()) - before
-        yield launcher
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv(processes.LAUNCHER, raising=False)  # other tests may have one
+        with processes.launcher():
+            (launcher,) = set(psutil.Process().children()) - before
+            yield launcher
 
 
 @pytest.fixture
