@@ -161,6 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(answer.status, headers)
         while data := answer.read1(65536):
             self.wfile.write(data if length else b"%x\r\n%s\r\n" % (len(data), data))
+        answer.close()  # read1 leaves it open at its end, and the connection then takes no other request
         if not length:
             self.wfile.write(b"0\r\n\r\n")
 

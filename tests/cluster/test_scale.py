@@ -27,7 +27,7 @@ from tests.kubeflow.store import Object, Refusal
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
-JOBS, AT_ONCE = int(os.environ.get("HYPERFLOW_JOBS", "50")), 2
+JOBS, AT_ONCE = int(os.environ.get("HYPERFLOW_JOBS", "50")), 5
 RUNS = int(os.environ.get("HYPERFLOW_RUNS", "200"))
 TRIALS = 10_000
 TRIAL_OBJECTS = int(os.environ.get("HYPERFLOW_TRIALS", "100"))
@@ -38,22 +38,14 @@ FLAT = 1.10
 
 
 def test_end_of_a_training_is_seen_within_a_second(idle_world: World) -> None:
-    world, ends, stop, waited = idle_world, {}, threading.Event(), [0.0]
+    world, ends, stop = idle_world, {}, threading.Event()
 
     def note_ends() -> None:
         for _, item in world.api.watch(world.path("tfjobs"), stop):
             if condition_holds(item, "Succeeded"):
                 ends.setdefault(item["metadata"]["name"], time.monotonic())
 
-    def ask_plainly() -> None:
-        """Note how long a plain answer of the API server takes."""
-        while not stop.wait(0.05):
-            started = time.monotonic()
-            world.api.get(f"/api/v1/namespaces/{world.namespace}")
-            waited.append(time.monotonic() - started)
-
-    for work in (note_ends, ask_plainly):
-        threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=note_ends, daemon=True).start()
 
     def train(number: int) -> float:
         spec = train_spec(f"run-{number}", 0)
@@ -75,10 +67,9 @@ def test_end_of_a_training_is_seen_within_a_second(idle_world: World) -> None:
     requests = len(world.proxy.requests) / JOBS
     p50, p99 = delays[JOBS // 2], delays[math.ceil(JOBS * 0.99) - 1]
     print(f"end of {JOBS} trainings seen: p50 {p50:.3f} s, p99 {p99:.3f} s, slowest {delays[-1]:.3f} s; "
-          f"{requests:.1f} requests each; one plain request took up to {max(waited):.3f} s")  # fmt: skip
-    # The event, the list of pods and the log each take their time on a machine that is busy with other things.
-    assert p99 <= 1.0 + 3 * max(waited)
-    assert requests <= 15
+          f"{requests:.1f} requests each")  # fmt: skip
+    assert p99 <= 1.0
+    assert requests <= 10
 
 
 def test_finished_runs_cost_a_step_nothing(world: World) -> None:
