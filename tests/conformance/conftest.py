@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,8 +14,6 @@ from hyperflow.engines.local import LocalEngine, processes
 from hyperflow.progress import Progress
 from tests.cluster.world import KSERVE, need, real_cluster_world
 from tests.kubeflow.world import kubeflow_world
-
-SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 
 
 @contextmanager
@@ -72,21 +67,3 @@ def engine(
     with WORLDS[request.param](tmp_path) as made:
         made.report = said.append
         yield made
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real model: the tutorial's network after one epoch on the small data set."""
-    root = tmp_path_factory.mktemp("trained")
-    model = root / "models" / "1"
-    environment = {**os.environ, volume.ENVIRONMENT: str(root), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    load = "from hyperflow import data; import sys; print(data.load(sys.argv[1], 'small').path)"
-    loaded = _run([sys.executable, "-c", load, str(SMALL)], environment)
-    train = ["-m", "hyperflow.fashion.train", f"--data-path={loaded}", "--model=mlp", "--epochs=1"]
-    _run([sys.executable, *train, f"--model-path={model}"], environment)
-    return model.parent
-
-
-def _run(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
-    return done.stdout.strip()

@@ -113,9 +113,7 @@ class KServe:
 
     def _status(self, item: Object, **fields: object) -> None:
         metadata = item["metadata"]
-        self._emulator.store.set_status(
-            SERVICES, metadata["namespace"], metadata["name"], observedGeneration=metadata["generation"], **fields
-        )
+        self._emulator.store.set_status(SERVICES, metadata["namespace"], metadata["name"], **fields)
 
     def _deployment(self, item: Object, done: bool) -> None:
         store, namespace, name = self._emulator.store, item["metadata"]["namespace"], item["metadata"]["name"]
@@ -124,7 +122,8 @@ class KServe:
             "labels": {"serving.kserve.io/inferenceservice": name},
             "ownerReferences": [{"kind": "InferenceService", "uid": item["metadata"]["uid"]}],
         }
-        wanted = {"metadata": metadata, "spec": {"replicas": 1, "template": item["spec"]["predictor"]}}
+        template = {"metadata": {"annotations": item["metadata"]["annotations"]}, "spec": item["spec"]["predictor"]}
+        wanted = {"metadata": metadata, "spec": {"replicas": 1, "template": template}}
         try:
             live = store.replace(DEPLOYMENTS, namespace, wanted)
         except Refusal:

@@ -1,4 +1,4 @@
-"""How far KServe is with one generation of a service, judged from the service, its Deployments and its pods."""
+"""How far KServe is with one change of a service, judged from the service, its Deployments and its pods."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _BROKEN = ("BlockedByFailedLoad", "InvalidSpec")
 
 
 class Rollout:
-    """How far KServe is with one generation of a service.
+    """How far KServe is with one change of a service.
 
     Args:
         item: The service, as it was written.
-        stale: Knative's last revision from before, where this generation needs another; KServe may have taken the
-            generation up before Knative has made its revision.
+        stale: Knative's last revision from before, where this change needs another; KServe may have taken the
+            change up before Knative has made its revision.
     """
 
     def __init__(self, item: Manifest, stale: str) -> None:
         self.item, self._stale = item, stale
-        self._generation = item["metadata"].get("generation", 1)
+        self._said_before = self._model_status
         self._deployments: dict[str, Manifest] = {}
         self._pods: dict[str, Manifest] = {}
 
@@ -52,12 +52,12 @@ class Rollout:
 
     @property
     def done(self) -> bool:
-        """Whether this generation, and nothing older, is what answers."""
+        """Whether this change, and nothing older, is what answers."""
         return not self.broken and not self.text
 
     @property
     def broken(self) -> bool:
-        """Whether KServe or a pod says that this generation cannot work; a first crash may pass.
+        """Whether KServe or a pod says that this change cannot work; a first crash may pass.
 
         In Standard mode KServe reports a model as loaded while pods of the one before are ready, so only the new
         pods tell.
@@ -67,22 +67,12 @@ class Rollout:
     @property
     def text(self) -> str:
         """What is still being waited for, or nothing."""
-        if not self._observed:
-            return f"KServe to take up generation {self._generation}"
-        if self.knative and self._revisions[0] in ("", self._stale):
-            return f"a revision after {self._stale}" if self._stale else "the first revision"
-        if self.knative and self._revisions[0] != self._revisions[1]:
-            return f"revision {self._revisions[0]}"
-        if self.knative and self._lagging_traffic:
-            return f"all requests to go to {self._revisions[1]}"
-        late = [name for name, item in self._deployments.items() if not _rolled_out(item)]
-        if late:
-            return f"Deployment {late[0]}"
+        waits = self._of_revisions if self.knative else self._of_deployments
+        if waits:
+            return waits
         if condition(self.item, "Ready") is None:
-            waits = [line.split(":")[0] for line in explain.not_ready(self.item)]
-            return waits[0] if waits else "Ready"
-        if not (self.knative or self._deployments):
-            return "its Deployment"
+            lines = [line.split(":")[0] for line in explain.not_ready(self.item)]
+            return lines[0] if lines else "Ready"
         canaries = {canary["name"]: canary["ready"] for canary in self.item["status"].get("canaryStatuses", [])}
         for canary in self.item["spec"].get("canary", []):
             if not canaries.get(canary["predictor"]["name"]):
@@ -99,12 +89,41 @@ class Rollout:
         return lines
 
     @property
-    def _blocked(self) -> bool:
-        return self._observed and self._model_status.get("transitionStatus") in _BROKEN
+    def _of_revisions(self) -> str:
+        """What Knative has still to do."""
+        created, ready = self._revisions
+        if created in ("", self._stale):
+            return f"a revision after {self._stale}" if self._stale else "the first revision"
+        if created != ready:
+            return f"revision {created}"
+        return f"all requests to go to {ready}" if self._lagging_traffic else ""
 
     @property
-    def _observed(self) -> bool:
-        return bool(self.item.get("status", {}).get("observedGeneration", 0) >= self._generation)
+    def _of_deployments(self) -> str:
+        """What KServe has still to do itself; its observedGeneration is that of a Deployment, and tells nothing."""
+        if not self._deployments:
+            return "its Deployment"
+        late = [name for name, item in self._deployments.items() if not self._is_current(item)]
+        if late:
+            return f"KServe to take this change up in Deployment {late[0]}"
+        late = [name for name, item in self._deployments.items() if not _rolled_out(item)]
+        return f"Deployment {late[0]}" if late else ""
+
+    def _is_current(self, deployment: Manifest) -> bool:
+        """Tell whether a Deployment is made from the service as it is now."""
+        template = deployment["spec"].get("template", {}).get("metadata", {})
+        made_of = template.get("annotations", {}).get(service.CHANGE_ANNOTATION)
+        return bool(made_of == self.item["metadata"].get("annotations", {}).get(service.CHANGE_ANNOTATION))
+
+    @property
+    def _blocked(self) -> bool:
+        """Whether KServe says that the model cannot be served, and says it of this change."""
+        if self.knative:
+            is_told = self._revisions[0] not in ("", self._stale)
+        else:
+            is_told = all(self._is_current(item) for item in self._deployments.values())
+        is_new = is_told or self._model_status != self._said_before
+        return is_new and self._model_status.get("transitionStatus") in _BROKEN
 
     @property
     def _model_status(self) -> Manifest:

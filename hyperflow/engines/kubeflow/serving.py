@@ -136,6 +136,12 @@ class Serving:
         self._update(live, lambda item: service.marked(item, failed or "its deployment was cancelled"))
         return f"no other is served as {name}, which is left to be looked at, marked as failed"
 
+    def _has_come_up(self, live: Manifest) -> bool:
+        """Tell whether what a service describes is what answers, however the step that wrote it ended."""
+        rollout = Rollout(live, "")
+        self._look(rollout)
+        return rollout.done
+
     def _ours(self, name: str) -> Manifest | None:
         live = self._cluster.get(SERVICE, name)
         if live is not None and not service.is_ours(live):
@@ -183,11 +189,15 @@ class Serving:
 
     def _settled(self, rollout: Rollout) -> bool:
         """Tell whether all is done; Deployments are read once more, as their watch may lag behind the service's."""
-        if rollout.done and not rollout.knative:
+        if rollout.done:
+            self._look(rollout)
+        return rollout.done
+
+    def _look(self, rollout: Rollout) -> None:
+        if not rollout.knative:
             selector = f"{_SELECTOR}={rollout.item['metadata']['name']}"
             for item in self._cluster.list(DEPLOYMENT, labelSelector=selector)["items"]:
                 rollout.see(DEPLOYMENT, item)
-        return rollout.done
 
     def _await_answer(self, endpoint: Endpoint, deadline: float, timeout: int) -> None:
         """Ask for the model until it answers: routes follow a rollout with a delay that no condition shows."""

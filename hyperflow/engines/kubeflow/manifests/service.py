@@ -19,14 +19,24 @@ MODEL_ANNOTATION = "hyperflow.dev/model"
 PREVIOUS_ANNOTATION = "hyperflow.dev/previous"
 PREVIOUS_PREDICTOR_ANNOTATION = "hyperflow.dev/previous-predictor"
 FAILED_ANNOTATION = "hyperflow.dev/failed"
+CHANGE_ANNOTATION = "hyperflow.dev/change"
+"""Counts our changes; KServe hands it on to the Deployments that it makes of them (docs/decisions/taken-up.md)."""
 TAGS_ANNOTATION = "serving.kserve.io/enable-tag-routing"
 """Has Knative give its newest revision an address of its own, so that a canary can be asked alone."""
 
 _REASON_SHOWN = 500
 
 
-def inference_service(spec: ServeSpec, kserve: KServe, live: Manifest | None = None) -> Manifest:
+def inference_service(
+    spec: ServeSpec, kserve: KServe, live: Manifest | None = None, has_come_up: bool = True
+) -> Manifest:
     """Build the service to create, or the one to replace `live` with.
+
+    Args:
+        spec: What to serve.
+        kserve: What the cluster's KServe understands.
+        live: The service as it is.
+        has_come_up: Whether what `live` describes is what answers; otherwise the way back leads past it.
 
     Raises:
         InvalidParameter: The model is not on the volume, or this KServe cannot do what is asked.
@@ -36,7 +46,7 @@ def inference_service(spec: ServeSpec, kserve: KServe, live: Manifest | None = N
     if live is None:
         return _first(spec, kserve, predictor)
     service = _editable(live)
-    before, old_predictor = stable(live)
+    before, old_predictor = stable(live, has_come_up)
     metadata = service["metadata"]
     metadata["labels"] = {**metadata.get("labels", {}), **labels(spec.run_id)}
     metadata["annotations"].pop(FAILED_ANNOTATION, None)
@@ -44,6 +54,7 @@ def inference_service(spec: ServeSpec, kserve: KServe, live: Manifest | None = N
     if before is not None:
         metadata["annotations"][PREVIOUS_ANNOTATION] = _dump(before)
         metadata["annotations"][PREVIOUS_PREDICTOR_ANNOTATION] = json.dumps(old_predictor)
+    _count(service)
     service["spec"].pop("canary", None)
     if before is None or spec.canary_percent == 100:
         service["spec"]["predictor"] = predictor
@@ -59,7 +70,9 @@ def promoted(live: Manifest) -> Manifest | None:
     if canaries:
         stable_predictor = service["spec"]["predictor"]
         canary = canaries[0]["predictor"]
+        canary.pop("name")  # it is part of the predictor's address, which has to stay what it was
         canary["model"].pop("name", None)
+        _count(service)
         service["spec"]["predictor"] = {
             **canary,
             "maxReplicas": stable_predictor.get("maxReplicas", stable_predictor.get("minReplicas", 1)),
@@ -82,6 +95,7 @@ def restored(live: Manifest) -> Manifest | None:
     service["spec"].pop("canary", None)
     annotations[MODEL_ANNOTATION] = previous
     annotations.pop(SPEC_ANNOTATION, None)
+    _count(service)
     service["metadata"]["labels"][RUN_LABEL] = _load(previous).run_id or "unknown"
     return service
 
@@ -119,25 +133,17 @@ def url(live: Manifest, inside: bool) -> str:
     return (address or str(status.get("url", ""))).rstrip("/")
 
 
-def stable(live: Manifest) -> tuple[ModelRef | None, Manifest]:
+def stable(live: Manifest, has_come_up: bool) -> tuple[ModelRef | None, Manifest]:
     """Return the model, and its predictor, that the service would go back to: no canary, none failed or unready."""
     annotations = live["metadata"].get("annotations", {})
     predictor: Manifest = copy.deepcopy(live["spec"]["predictor"])
     if is_marked(live):
         return None, predictor
-    unproven = "canary" in live["spec"] or "canaryTrafficPercent" in predictor or not is_ready(live)
+    unproven = "canary" in live["spec"] or "canaryTrafficPercent" in predictor or not has_come_up
     if unproven and PREVIOUS_PREDICTOR_ANNOTATION in annotations:
         return previous(live), json.loads(annotations[PREVIOUS_PREDICTOR_ANNOTATION])
     predictor.pop("canaryTrafficPercent", None)
     return (served(live) if "url" in live.get("status", {}) else None), predictor
-
-
-def is_ready(live: Manifest) -> bool:
-    """Tell whether KServe says so of this very generation."""
-    status = live.get("status", {})
-    current = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 1)
-    conditions = {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
-    return current and conditions.get("Ready") == "True"
 
 
 def is_ours(live: Manifest) -> bool:
@@ -164,7 +170,7 @@ def _first(spec: ServeSpec, kserve: KServe, predictor: Manifest) -> Manifest:
         "metadata": {
             "name": spec.name,
             "labels": labels(spec.run_id),
-            "annotations": {MODE_ANNOTATION: kserve.mode_value, **_annotations(spec, kserve)},
+            "annotations": {MODE_ANNOTATION: kserve.mode_value, CHANGE_ANNOTATION: "1", **_annotations(spec, kserve)},
         },
         "spec": {"predictor": predictor},
     }
@@ -191,6 +197,11 @@ def _editable(live: Manifest) -> Manifest:
     service["metadata"].setdefault("annotations", {})
     service["metadata"].setdefault("labels", {})
     return service
+
+
+def _count(service: Manifest) -> None:
+    annotations = service["metadata"]["annotations"]
+    annotations[CHANGE_ANNOTATION] = str(int(annotations.get(CHANGE_ANNOTATION, "0")) + 1)
 
 
 def _dump(model: ModelRef) -> str:
