@@ -170,9 +170,12 @@ def predict(
 def _served_here(name: str) -> Endpoint:
     from hyperflow.engines.local.services import Services
 
-    endpoint = Services(volume.root() / "services").serving(name)
+    services = Services(volume.root() / "services")
+    endpoint = services.serving(name)
     if endpoint is None:
-        raise Unavailable(f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url")
+        failed = services.read(name).failed
+        why = f"its first deployment failed: {failed.reason}; the log is {failed.log}" if failed else ""
+        raise Unavailable(f"no service {name!r} runs here", why, "start one with `hyperflow serve`, or give --url")
     return endpoint
 
 
@@ -225,16 +228,7 @@ def demo(
 
     with _told(debug):
         _use_volume(folder)
-        page.main(url or _url_here(name), name, host=host, port=port, dataset=dataset, source=source)
-
-
-def _url_here(name: str) -> str:
-    from hyperflow.engines.local.services import Services
-
-    served = Services(volume.root() / "services").serving(name)
-    if served is None:
-        raise Unavailable(f"no service {name!r} runs here", remedy="start one with `hyperflow serve`, or give --url")
-    return served.url
+        page.main(url or _served_here(name).url, name, host=host, port=port, dataset=dataset, source=source)
 
 
 @app.command()

@@ -32,7 +32,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 _COOKIE = re.compile(r"[\x21-\x3a\x3c\x3e-\x7e]+=[\x20-\x7e]*")
 _LOGIN = "give a bearer token (HYPERFLOW_TOKEN) or your browser's session cookie (HYPERFLOW_COOKIE)"
-_POOL = urllib3.PoolManager(retries=False)
+_POOL = urllib3.PoolManager(retries=False, maxsize=32)  # of many threads at once, as in the demo page
 
 
 @dataclass(frozen=True)

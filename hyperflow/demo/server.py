@@ -52,7 +52,6 @@ def main(url: str, name: str, *, host: str, port: int, dataset: str, source: str
         Unavailable: The port is taken, or Gradio is not installed.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it warns of each connection it need not keep
     app = application(Predictor(url, name), _gallery(dataset, source))
     import uvicorn
 

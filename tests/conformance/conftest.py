@@ -27,7 +27,7 @@ def local_world(folder: Path) -> Iterator[Engine]:
             engine.services.stop(name)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def warm() -> Iterator[None]:
     """Import TensorFlow once for all the model servers that the suite starts."""
     with processes.launcher():
