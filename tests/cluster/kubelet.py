@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import subprocess
 import sys
 import threading
 import urllib.error
@@ -78,7 +79,7 @@ class Kubelet:
         self._volumes.pop(namespace, None)
         pods = [pod for pod in list(self._pods.values()) if pod.namespace == namespace]
         for pod in pods:
-            pod.end()
+            pod.end(at_once=True)
         for pod in pods:
             pod.join()
 
@@ -146,8 +147,20 @@ class Pod:
         if self._told_to_end.is_set():
             api.delete(self._path, gracePeriodSeconds=0, preconditions={"uid": self.uid})
 
-    def end(self) -> None:
-        """End the process, and with it the pod."""
+    def end(self, at_once: bool = False) -> None:
+        """End the process, and with it the pod; first what its container has for that moment."""
+        before = self._main.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
+        if before and self.is_running and not at_once:
+            threading.Thread(target=self._end_after, args=(before,), daemon=True).start()
+            return
+        self._stop()
+
+    def _end_after(self, command: list[str]) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, check=False, timeout=_END_SECONDS)
+        self._stop()
+
+    def _stop(self) -> None:
         with self._lock:
             self._told_to_end.set()
             if self._job is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _RUNTIMES = {"hyperflow": ("hyperflow", "hyperflow"), "tensorflow": ("kserve-tensorflow-serving", "tensorflow")}
 _PORT = 8080
+_PAUSE_SECONDS = "5"
 
 
 def predictor(spec: ServeSpec, kserve: KServe) -> Manifest:
@@ -33,7 +34,7 @@ def predictor(spec: ServeSpec, kserve: KServe) -> Manifest:
         V1beta1PredictorSpec(
             min_replicas=spec.min_replicas,
             max_replicas=spec.max_replicas,
-            model=_model(spec),
+            model=_model(spec, kserve),
             security_context=pod_security(spec.compute) if kserve.mode == "Standard" else None,
             volumes=[V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource())],
             **scheduling(spec.compute),
@@ -43,7 +44,7 @@ def predictor(spec: ServeSpec, kserve: KServe) -> Manifest:
     return described
 
 
-def _model(spec: ServeSpec) -> V1beta1ModelSpec:
+def _model(spec: ServeSpec, kserve: KServe) -> V1beta1ModelSpec:
     from kserve import V1beta1ModelFormat, V1beta1ModelSpec
     from kubernetes.client import V1VolumeMount
 
@@ -59,7 +60,15 @@ def _model(spec: ServeSpec) -> V1beta1ModelSpec:
         readiness_probe=_probe(spec.name),
         security_context=container_security(),
         volume_mounts=[V1VolumeMount(name="tmp", mount_path="/tmp")],
+        lifecycle=_pause() if kserve.mode == "Standard" else None,
     )
+
+
+def _pause() -> Any:
+    """Let a pod that is to end go on answering until all know that it does; Knative sees to this itself."""
+    from kubernetes.client import V1ExecAction, V1Lifecycle, V1LifecycleHandler
+
+    return V1Lifecycle(pre_stop=V1LifecycleHandler(_exec=V1ExecAction(["sleep", _PAUSE_SECONDS])))
 
 
 def _probe(name: str) -> Any:
