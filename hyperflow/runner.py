@@ -88,7 +88,7 @@ def read_values(pipeline: Path, assignments: Iterator[str] | list[str]) -> dict[
         if not found:
             raise InvalidParameter("--set", assignment, "name=value")
         if name not in types:
-            raise InvalidParameter(name, text, _instead(name, list(types)))
+            raise InvalidParameter("--set", name, _instead(name, list(types)))
         values[name] = _typed(name, text, types[name]["parameterType"])
     return values
 
