@@ -34,7 +34,7 @@ class KServe:
     def __init__(self, emulator: Emulator, volume: Path) -> None:
         self._emulator, self._volume = emulator, volume
         self._doors: dict[str, Door] = {}
-        self._generations: dict[str, int] = {}
+        self._taken_up: dict[str, Object] = {}
         self._servers: list[subprocess.Popen[str]] = []
         self._crashing: dict[str, str] = {}
         self._ports: dict[tuple[str, str], int] = {}
@@ -43,9 +43,9 @@ class KServe:
     def handle(self, event: Event) -> None:
         if event.key != SERVICES or event.type == "DELETED":
             return
-        metadata = event.object["metadata"]
-        if metadata["generation"] > self._generations.get(metadata["name"], 0):
-            self._generations[metadata["name"]] = metadata["generation"]
+        name, wanted = event.object["metadata"]["name"], _wanted(event.object)
+        if wanted != self._taken_up.get(name):
+            self._taken_up[name] = wanted
             threading.Thread(target=self._roll_out, args=(event.object,), daemon=True).start()
 
     def close(self) -> None:
@@ -57,13 +57,13 @@ class KServe:
 
     def _roll_out(self, item: Object) -> None:
         """Start a server for a generation beside the one that answers; Ready stays what it was until it is up."""
-        name, generation = item["metadata"]["name"], item["metadata"]["generation"]
+        name = item["metadata"]["name"]
         is_hidden = name in self._doors and not is_knative(item)
         self._delete_crashing(item)
         self._deployment(item, done=False)
         self._status(item, modelStatus=LOADED if is_hidden else LOADING)
         port, last_words = self._start(item)
-        if self._generations[name] != generation:
+        if self._taken_up[name] != _wanted(item):
             return
         if port == 0 and is_hidden:
             self._crash(item)
@@ -182,6 +182,11 @@ class KServe:
             return 0, line
         self._ports[item["metadata"]["name"], uri] = int(line)
         return int(line), ""
+
+
+def _wanted(item: Object) -> Object:
+    """Return what KServe makes pods of; a change of annotations alone is a change."""
+    return {"annotations": item["metadata"]["annotations"], "spec": item["spec"]}
 
 
 def is_knative(item: Object) -> bool:
