@@ -45,6 +45,7 @@ def check(
     accuracy_floor: float,
     significance: float,
     force: bool,
+    turn_timeout: int,
     serving_runtime: str,
     serving_image: str,
     min_replicas: int,

@@ -17,6 +17,7 @@ def decide(
     accuracy_floor: float,
     significance: float,
     force: bool,
+    turn_timeout: int,
     verdict: dsl.Output[dsl.Markdown],
 ) -> str:
     """Compare the new model with a floor and, on the same test images, with the model now serving.
@@ -32,6 +33,7 @@ def decide(
         accuracy_floor: Least accuracy on the test set, 0 to 1; a model below it is not deployed, and the run says so.
         significance: Largest probability that the new model's lead over the one now serving is chance, 0 to 1.
         force: Whether to deploy the new model whatever the comparison says; the verdict records it.
+        turn_timeout: Seconds to wait for another run that changes the service, up to 3000; 0 refuses at once.
         verdict: The answer, its reason and the numbers.
 
     Returns:
@@ -44,8 +46,9 @@ def decide(
     with steps.step("decide", run_id) as step:
         candidate = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)
         parameters = Parameters(
-            model_name=model_name, accuracy_floor=accuracy_floor, significance=significance, force=force
-        )
+            model_name=model_name, accuracy_floor=accuracy_floor, significance=significance, force=force,
+            turn_timeout=turn_timeout,
+        )  # fmt: skip
         decision, text = release.decide(step, parameters, candidate, data_path)
     with open(verdict.path, "w") as file:
         file.write(text)

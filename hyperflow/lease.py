@@ -23,7 +23,6 @@ from hyperflow.errors import Conflict
 STEP_SECONDS = 1800
 """How long a lease outlasts the step that took it, for the next step's pod to start."""
 
-PATIENCE = 600.0
 _PAUSE = 0.5
 
 
@@ -76,7 +75,7 @@ def _conflict(model_name: str, lease: dict[str, Any]) -> Conflict:
     until = time.strftime("%H:%M:%S UTC", time.gmtime(lease["until"]))
     return Conflict(
         f"run {lease['run_id']} is deploying {model_name}", f"it has the service until {until} at the latest",
-        "wait for it to end and run this again; it will be compared with what is served then",
+        "wait for it to end and run this again, or raise turn_timeout; it will be compared with what is served then",
     )  # fmt: skip
 
 

@@ -95,6 +95,7 @@ class Parameters:
     accuracy_floor: float = 0.85
     significance: float = 0.05
     force: bool = False
+    turn_timeout: int = 600
     serving_runtime: str = "hyperflow"
     serving_image: str = ""
     min_replicas: int = 1
@@ -125,7 +126,7 @@ class Parameters:
         _within("retune_drift", self.retune_drift, 0, 1000)
         for name, least, most in (
             ("smoke_instances", 1, 10_000), ("retune_every", 0, 10_000), ("keep_models", 2, 10_000),
-            ("keep_runs", 1, 10_000),
+            ("keep_runs", 1, 10_000), ("turn_timeout", 0, 3000),
         ):  # fmt: skip
             _whole(name, getattr(self, name), least, most)
         self.tune_spec(_CHECKED_RUN, "/")

@@ -22,7 +22,7 @@ def decide(current: Step, parameters: Parameters, candidate: ModelRef, data_path
     """
     name = parameters.model_name
     rule = gate.Rule(parameters.accuracy_floor, parameters.significance, parameters.force)
-    lease.hold(name, current.run_id, lease.STEP_SECONDS, lease.PATIENCE)
+    lease.hold(name, current.run_id, lease.STEP_SECONDS, parameters.turn_timeout)
     with _lease_ends_on(name, current.run_id):
         serving = get_engine().serving(name)
         comparison = _compare(candidate, serving, data_path, rule.force)

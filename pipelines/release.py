@@ -26,6 +26,7 @@ def release(
     accuracy_floor: float,
     significance: float,
     force: bool,
+    turn_timeout: int,
     serving_runtime: str,
     serving_image: str,
     min_replicas: int,
@@ -40,7 +41,7 @@ def release(
     decided = decide(
         run_id=run_id, data_path=data_path, data_digest=data_digest, best_parameters=best_parameters,
         model_path=model_path, accuracy=accuracy, model_name=model_name, accuracy_floor=accuracy_floor,
-        significance=significance, force=force,
+        significance=significance, force=force, turn_timeout=turn_timeout,
     )  # fmt: skip
     settings.asking(settings.apply(decided, claim, timeout=settings.HOUR))
     with dsl.If(decided.outputs["Output"] == "deploy", name="deserved"):

@@ -57,6 +57,7 @@ def retrain(
     accuracy_floor: float = 0.85,
     significance: float = 0.05,
     force: bool = False,
+    turn_timeout: int = 600,
     serving_runtime: str = "hyperflow",
     serving_image: str = MODEL_IMAGE,
     min_replicas: int = 1,
@@ -120,6 +121,7 @@ def retrain(
             whose lead is less sure is not deployed.
         force: Whether to deploy the new model whatever the comparison says, and to train although nothing is
             new; the verdict records it.
+        turn_timeout: Seconds to wait for another run that changes the service, up to 3000; 0 refuses at once.
         serving_runtime: hyperflow (our own predictor) or tensorflow (TensorFlow Serving).
         serving_image: Image of our own predictor.
         min_replicas: Least replicas of the service.
@@ -160,7 +162,7 @@ def retrain(
         "train_retries": train_retries, "train_timeout": train_timeout, "cpu": cpu, "memory": memory, "gpus": gpus,
         "node_selector": node_selector, "tolerations": tolerations, "image_pull_secret": image_pull_secret,
         "queue": queue, "gang_scheduling": gang_scheduling, "accuracy_floor": accuracy_floor,
-        "significance": significance, "force": force, "serving_runtime": serving_runtime,
+        "significance": significance, "force": force, "turn_timeout": turn_timeout, "serving_runtime": serving_runtime,
         "serving_image": serving_image, "min_replicas": min_replicas, "max_replicas": max_replicas,
         "canary_percent": canary_percent, "deploy_timeout": deploy_timeout, "smoke_instances": smoke_instances,
         "smoke_accuracy_floor": smoke_accuracy_floor, "smoke_p99_ms": smoke_p99_ms,

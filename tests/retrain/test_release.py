@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import psutil
@@ -59,3 +60,15 @@ def test_deploy_in_another_runs_turn_is_refused() -> None:
         release.deploy(LATE, Parameters(model_name="m"), MINE)
     with pytest.raises(Conflict, match="run another is deploying m"):
         lease.hold("m", "third", 60)
+
+
+def test_decision_in_another_runs_turn_is_refused_at_once_or_waits_as_it_was_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lease.hold("m", "another", 60)
+    for seconds in (0, 1):
+        begun = time.monotonic()
+        with pytest.raises(Conflict, match="run another is deploying m"):
+            release.decide(LATE, Parameters(model_name="m", turn_timeout=seconds), MINE, "/none")
+        assert time.monotonic() - begun >= seconds
+        assert ("waiting for run another" in capsys.readouterr().out) == (seconds > 0)
