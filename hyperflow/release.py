@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from hyperflow import cards, compare, data, drift, gate, lease, report, runs, smoke
+from hyperflow import cards, compare, data, drift, gate, lease, report, runs, smoke, volume
 from hyperflow.engines import get_engine
 from hyperflow.errors import Conflict, JobFailed
 from hyperflow.parameters import Parameters
@@ -56,7 +56,7 @@ def predict(
     """Test the deployed model with labelled images; promote it, or put the previous one back and fail."""
     lease.hold(endpoint.name, current.run_id, lease.STEP_SECONDS)
     with _lease_ends_on(endpoint.name, current.run_id):
-        _is_deployed(endpoint)
+        _is_deployed(current.run_id, endpoint)
         tested = _test_and_promote(current, parameters, endpoint, data_path, page)
     lease.release(endpoint.name, current.run_id)
     return tested
@@ -73,7 +73,7 @@ def _test_and_promote(
             result = smoke.run(endpoint, images, labels)
         smoke.judge(result, parameters.smoke_accuracy_floor, parameters.smoke_p99_ms)
     except JobFailed as failure:
-        raise _restored(endpoint, failure) from failure
+        raise _restored(current.run_id, endpoint, failure) from failure
     promoted = get_engine().promote(endpoint.name)
     cards.release(endpoint.name, current.run_id)
     current.record.update(
@@ -86,25 +86,32 @@ def _test_and_promote(
     return result, promoted
 
 
-def _is_deployed(endpoint: Endpoint) -> None:
+def _is_deployed(run_id: str, endpoint: Endpoint) -> None:
     """Refuse to test what is not there any more: KFP retries a step that has put the previous model back."""
     now = get_engine().deployed(endpoint.name)
-    if now is None or now.path != endpoint.model.path:
-        served = f"{now.path} is" if now else "none is"
-        raise JobFailed(
-            f"{endpoint.model.path} is no longer deployed as {endpoint.name}", f"{served}; an earlier attempt of this "
-            "step has taken it back, or another run has replaced it", "see the first attempt's message; run this again",
-        )  # fmt: skip
+    if now is not None and now.path == endpoint.model.path:
+        return
+    what = f"{endpoint.model.path} is no longer deployed as {endpoint.name}"
+    taken_back = _taken_back(run_id)
+    if taken_back.exists():
+        raise JobFailed(what, f"an earlier attempt of this step has taken it back: {taken_back.read_text()}")
+    raise JobFailed(what, f"{f'{now.path} is' if now else 'none is'}; another run has replaced it", "run this again")
 
 
-def _restored(endpoint: Endpoint, failure: JobFailed) -> JobFailed:
-    """Put the previous model back and say both what failed and what is served now."""
+def _restored(run_id: str, endpoint: Endpoint, failure: JobFailed) -> JobFailed:
+    """Put the previous model back and say both what failed and what is served now, to a later attempt too."""
     try:
         back = get_engine().restore(endpoint.name)
-    except JobFailed as error:
-        return JobFailed(f"{failure.what}, and nothing could be put back", f"{failure.why}\n{error}", failure.remedy)
-    now = f"the previous model ({back.model.path}) is served again at {back.url}"
-    return JobFailed(f"{failure.what}; {now}", failure.why, failure.remedy)
+        now = f"the previous model ({back.model.path}) is served again at {back.url}"
+        error = JobFailed(f"{failure.what}; {now}", failure.why, failure.remedy)
+    except JobFailed as second:
+        error = JobFailed(f"{failure.what}, and nothing could be put back", f"{failure.why}\n{second}", failure.remedy)
+    volume.write_text(_taken_back(run_id), str(error))
+    return error
+
+
+def _taken_back(run_id: str) -> Path:
+    return volume.run_path(run_id) / "taken-back.txt"
 
 
 def _compare(candidate: ModelRef, serving: Endpoint | None, data_path: str, force: bool) -> compare.Comparison | None:

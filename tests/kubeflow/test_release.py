@@ -47,7 +47,7 @@ def test_retry_of_a_failed_test_does_not_pass_on_the_previous_model(engine: Kube
     endpoint = engine.serve(serving(run_id="run-3", model=model("run-3")))
     with pytest.raises(JobFailed, match=r"too few images right; the previous model \(.*run-2\) is served again"):
         predict(endpoint, tmp_path)
-    with pytest.raises(JobFailed, match=r"no longer deployed(.|\n)*run-2 is; an earlier attempt"):
+    with pytest.raises(JobFailed, match=r"no longer deployed(.|\n)*has taken it back: (.|\n)*too few images right"):
         predict(endpoint, tmp_path)
     now = engine.serving("m")
     assert now is not None
