@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 
@@ -28,6 +29,7 @@ SECONDS = 30.0
 
 _MOST_BYTES = 16 << 20  # of an answer; ten thousand images' probabilities take 2 MB
 _SHOWN = 500
+_HERE = ("127.0.0.1", "::1", "localhost")  # services of this machine are behind no ingress
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 _COOKIE = re.compile(r"[\x21-\x3a\x3c\x3e-\x7e]+=[\x20-\x7e]*")
@@ -83,9 +85,9 @@ class Access:
             headers["Authorization"] = f"Bearer {self.token}"
         if self.cookie:
             headers["Cookie"] = self.cookie
-        if not self.ingress:
-            return url, headers
         parts = urlsplit(url)
+        if not self.ingress or parts.hostname in _HERE:
+            return url, headers
         return self.ingress.rstrip("/") + parts.path, {**headers, "Host": parts.netloc}
 
 
@@ -95,10 +97,11 @@ def check_url(name: str, url: str) -> None:
     Raises:
         InvalidParameter: It is not.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     usual = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
     if not usual or not _PLAIN.fullmatch(url) or "@" in parts.netloc:
-        raise InvalidParameter(name, url, "a base URL, for example https://kubeflow.example.org")
+        shown = "(not shown)" if "@" in url else url
+        raise InvalidParameter(name, shown, "a base URL without a password, for example https://kubeflow.example.org")
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def reach(name: str, url: str, host: str) -> tuple[Endpoint, Access]:
     check_url("--url", url)
     access = Access.from_environment()
     if not host:
-        return Endpoint(name, url.rstrip("/"), ModelRef("/")), access
+        return Endpoint(name, url.rstrip("/"), ModelRef("/")), replace(access, ingress="")
     if not _HOST.fullmatch(host):
         raise InvalidParameter("--host", host, "a host's name, as in the service's status.url")
     return Endpoint(name, f"http://{host}", ModelRef("/")), replace(access, ingress=url)
@@ -173,7 +176,7 @@ def post(url: str, body: object, access: Access | None = None, seconds: float = 
         raise refusal(url, reply, access)
     try:
         answer = json.loads(reply.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JobFailed(f"{_named(url, access)} does not answer with JSON", reply.text) from error
     if not isinstance(answer, dict):
         raise JobFailed(f"{_named(url, access)} does not answer with a JSON object", reply.text)
@@ -201,7 +204,7 @@ def refusal(url: str, reply: Reply, access: Access | None = None) -> JobFailed:
 
 def _redirection(named: str, url: str, reply: Reply, access: Access) -> JobFailed:
     """Tell a change to https from a login page."""
-    to, asked = urlsplit(reply.headers.get("Location", "")), urlsplit(access.route(url)[0])
+    to, asked = _split(reply.headers.get("Location", "")), urlsplit(access.route(url)[0])
     if (asked.scheme, to.scheme, to.path) == ("http", "https", asked.path):
         return JobFailed(f"{named}: it wants https", remedy=f"ask https://{asked.netloc}")
     where = f"sends to {to._replace(query='', fragment='').geturl()}" if reply.headers.get("Location") else "is a page"
@@ -233,12 +236,35 @@ def _send(method: str, url: str, body: bytes | None, access: Access, seconds: fl
             method, address, body=body, headers=headers, timeout=seconds, redirect=False, preload_content=False
         )
         with response:
-            return Reply(response.status, response.headers, response.read(_MOST_BYTES))
+            return Reply(response.status, response.headers, _body(response, time.monotonic() + seconds))
     except (urllib3.exceptions.HTTPError, OSError) as error:
         remedy = "see whether the service runs, and its log"
         if isinstance(error, urllib3.exceptions.NameResolutionError):
             remedy = "outside the cluster ask the ingress, with the service's host"
         raise JobFailed(f"{_named(url, access)} gives no answer", str(error), remedy) from error
+
+
+def _body(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """Read an answer piece by piece: a socket's own time limit begins anew with every byte.
+
+    Raises:
+        TimeoutError: It is not whole in time.
+    """
+    pieces, size = [], 0
+    while size < _MOST_BYTES and (piece := response.read1(1 << 16)):
+        pieces.append(piece)
+        size += len(piece)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer was not whole in time")
+    return b"".join(pieces)
+
+
+def _split(url: str) -> SplitResult:
+    """Take a URL apart; one that cannot be has no parts."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _named(url: str, access: Access) -> str:

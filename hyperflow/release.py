@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from hyperflow import cards, compare, data, drift, gate, lease, report, runs, smoke, volume
+from hyperflow import cards, client, compare, data, drift, gate, lease, report, runs, smoke, volume
 from hyperflow.engines import get_engine
-from hyperflow.errors import Conflict, JobFailed
+from hyperflow.errors import Cancelled, Conflict, HyperflowError, JobFailed
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint, ModelRef
 from hyperflow.steps import Step, read_evaluation, write_page
+
+_TEST_SECONDS = 3600  # the time limit of the step that tests (pipelines/release.py)
 
 
 def decide(current: Step, parameters: Parameters, candidate: ModelRef, data_path: str) -> tuple[gate.Decision, str]:
@@ -41,6 +43,7 @@ def decide(current: Step, parameters: Parameters, candidate: ModelRef, data_path
 
 def deploy(current: Step, parameters: Parameters, model: ModelRef) -> Endpoint:
     """Serve the model beside, or in place of, what is served."""
+    client.Access.from_environment()  # what cannot be asked is not deployed
     lease.hold(parameters.model_name, current.run_id, parameters.deploy_timeout + lease.STEP_SECONDS)
     with _lease_ends_on(parameters.model_name, current.run_id):
         _decision_still_holds(current, parameters.model_name)
@@ -54,10 +57,10 @@ def predict(
     current: Step, parameters: Parameters, endpoint: Endpoint, data_path: str, page: str
 ) -> tuple[smoke.SmokeTest, Endpoint]:
     """Test the deployed model with labelled images; promote it, or put the previous one back and fail."""
-    lease.hold(endpoint.name, current.run_id, lease.STEP_SECONDS)
+    client.Access.from_environment()
+    lease.hold(endpoint.name, current.run_id, _TEST_SECONDS + lease.STEP_SECONDS)
     with _lease_ends_on(endpoint.name, current.run_id):
-        _is_deployed(current.run_id, endpoint)
-        tested = _test_and_promote(current, parameters, endpoint, data_path, page)
+        tested = _test_and_promote(current, parameters, _deployed(current.run_id, endpoint), data_path, page)
     lease.release(endpoint.name, current.run_id)
     return tested
 
@@ -72,7 +75,9 @@ def _test_and_promote(
         with drift.own_questions(endpoint):
             result = smoke.run(endpoint, images, labels)
         smoke.judge(result, parameters.smoke_accuracy_floor, parameters.smoke_p99_ms)
-    except JobFailed as failure:
+    except Cancelled:
+        raise
+    except HyperflowError as failure:
         raise _restored(current.run_id, endpoint, failure) from failure
     promoted = get_engine().promote(endpoint.name)
     cards.release(endpoint.name, current.run_id)
@@ -86,20 +91,23 @@ def _test_and_promote(
     return result, promoted
 
 
-def _is_deployed(run_id: str, endpoint: Endpoint) -> None:
-    """Refuse to test what is not there any more: KFP retries a step that has put the previous model back."""
+def _deployed(run_id: str, endpoint: Endpoint) -> Endpoint:
+    """Say where the model is asked now: KFP retries a step that may have promoted it, or put the previous one back."""
     now = get_engine().deployed(endpoint.name)
-    if now is not None and now.path == endpoint.model.path:
-        return
+    if now is not None and now.model.path == endpoint.model.path:
+        return now
     what = f"{endpoint.model.path} is no longer deployed as {endpoint.name}"
     taken_back = _taken_back(run_id)
     if taken_back.exists():
         raise JobFailed(what, f"an earlier attempt of this step has taken it back: {taken_back.read_text()}")
-    raise JobFailed(what, f"{f'{now.path} is' if now else 'none is'}; another run has replaced it", "run this again")
+    raise JobFailed(
+        what, f"{f'{now.model.path} is' if now else 'none is'}; another run has replaced it", "run this again"
+    )
 
 
-def _restored(run_id: str, endpoint: Endpoint, failure: JobFailed) -> JobFailed:
+def _restored(run_id: str, endpoint: Endpoint, failure: HyperflowError) -> JobFailed:
     """Put the previous model back and say both what failed and what is served now, to a later attempt too."""
+    volume.write_text(_taken_back(run_id), str(failure))
     try:
         back = get_engine().restore(endpoint.name)
         now = f"the previous model ({back.model.path}) is served again at {back.url}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint
 
 _BODY_SHOWN = 500
+_LARGEST = 1e300  # neither infinite nor not a number, and no integer that a float cannot hold
 _SEED = 0
 
 
@@ -93,6 +93,8 @@ def predict(
             f"{endpoint.url} does not answer with a list of probabilities an image", json.dumps(answer)[:_BODY_SHOWN],
             "see whether the right model is served",
         )  # fmt: skip
+    if len({len(row) for row in predictions}) > 1:
+        raise JobFailed(f"{endpoint.url} answers with rows of different lengths")
     if len(predictions) != len(images):
         raise JobFailed(f"{endpoint.url} gave {len(predictions)} answers to {len(images)} images")
     return predictions
@@ -128,5 +130,5 @@ def _is_row(row: object) -> bool:
     return (
         isinstance(row, Sequence)
         and len(row) > 0
-        and all(isinstance(value, float | int) and math.isfinite(value) for value in row)
+        and all(isinstance(value, float | int) and abs(value) < _LARGEST for value in row)
     )

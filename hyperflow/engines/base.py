@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from hyperflow import progress
-from hyperflow.specs import Endpoint, ModelRef, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
 
 
 class Engine(ABC):
@@ -104,12 +104,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def deployed(self, name: str) -> ModelRef | None:
-        """Return the model last served and not taken back, whoever meets it; `restore` would take this one back."""
+    def deployed(self, name: str) -> Endpoint | None:
+        """Return the model last served and not taken back, and where it alone is asked; `restore` takes it back."""
 
     @abstractmethod
     def serving(self, name: str) -> Endpoint | None:
-        """Return the service as it is now, or None where there is none of that name that has done well."""
+        """Return what the service's users meet, or None where there is nothing of that name that has done well."""
 
     @abstractmethod
     def reap(self) -> list[str]:

@@ -78,10 +78,12 @@ class KServe:
             door = self._doors.setdefault(name, Door())
         if "canaryTrafficPercent" not in item["spec"]["predictor"] or not door.port:
             door.port = port
-        rolled_out = {"latestRolledoutRevision": f"{name}-{door.port}", "traffic": self._traffic(item, door, port)}
+        revision = f"{name}-{item['metadata']['annotations']['hyperflow.dev/change']}"
+        if door.port == port:
+            door.revision = revision
+        rolled_out = {"latestRolledoutRevision": door.revision, "traffic": self._traffic(item, door, port)}
         self._deployment(item, done=True)
         ready = [condition(kind, "") for kind in ("PredictorReady", "IngressReady", "Ready")]
-        revision = f"{name}-{port}"
         revisions = {"latestCreatedRevision": revision, "latestReadyRevision": revision, **rolled_out}
         canaries = [{"name": canary["predictor"]["name"], "ready": True} for canary in item["spec"].get("canary", [])]
         self._status(
@@ -108,7 +110,7 @@ class KServe:
             return [newest]
         return [
             newest,
-            {"tag": "prev", "revisionName": f"{item['metadata']['name']}-{door.port}", "percent": 100 - share},
+            {"tag": "prev", "revisionName": door.revision, "percent": 100 - share},
         ]
 
     def _status(self, item: Object, **fields: object) -> None:
@@ -197,7 +199,7 @@ class Door:
     """The one address of a service: passes requests on to the server that is in charge."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.port, self.revision = 0, ""
         door = self
 
         class Pass(BaseHTTPRequestHandler):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hyperflow import data, release
 from hyperflow.engines.kubeflow import KubeflowEngine
-from hyperflow.errors import JobFailed
+from hyperflow.engines.kubeflow.manifests import KServe, inference_service
+from hyperflow.errors import JobFailed, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint
 from hyperflow.steps import Step
 from tests.kubeflow.emulator import Emulator
-from tests.kubeflow.kserve import SERVICES
+from tests.kubeflow.hand import wait_for
+from tests.kubeflow.kserve import DEPLOYMENTS, SERVICES
 from tests.kubeflow.specs import model, serving
 from tests.kubeflow.world import NAMESPACE, kubeconfig
 
@@ -31,9 +34,9 @@ def cluster(emulator: Emulator, operators: None, root: Path, tmp_path: Path, mon
         (folder / "saved_model.pb").write_bytes(b"a model")
 
 
-def predict(endpoint: Endpoint, tmp_path: Path) -> None:
+def predict(endpoint: Endpoint, tmp_path: Path, floor: float = 0.9) -> None:
     """Run the step, which wants more images read right than such a model can."""
-    parameters = Parameters(model_name="m", smoke_instances=20, smoke_accuracy_floor=0.9)
+    parameters = Parameters(model_name="m", smoke_instances=20, smoke_accuracy_floor=floor)
     dataset = data.load(str(SMALL), "small")
     release.predict(
         Step("predict", endpoint.model.run_id, {}), parameters, endpoint, dataset.path, str(tmp_path / "page")
@@ -64,3 +67,41 @@ def test_first_deployment_that_fails_its_test_is_left_marked(
     item = emulator.store.get(SERVICES, NAMESPACE, "m")
     assert item["metadata"]["annotations"]["hyperflow.dev/failed"] == "it failed its test"
     assert engine.serving("m") is None
+
+
+def test_retry_after_the_promotion_asks_where_the_model_is_now(engine: KubeflowEngine, tmp_path: Path) -> None:
+    """A canary's own address goes with its promotion, but the retried step is given it again."""
+    engine.serve(serving())
+    gone = replace(engine.serve(serving(run_id="run-2", model=model("run-2"))), url="http://127.0.0.1:1")
+    predict(gone, tmp_path, floor=0)
+    now = engine.serving("m")
+    assert now is not None
+    assert now.model == model("run-2")
+
+
+def test_model_of_a_killed_deployment_is_neither_served_nor_gone_back_to(
+    emulator: Emulator, engine: KubeflowEngine, root: Path
+) -> None:
+    (root / "models" / "m" / "run-2" / "1" / "saved_model.pb").write_bytes(b"broken")
+    engine.serve(serving())
+    live = emulator.store.get(SERVICES, NAMESPACE, "m")
+    killed = inference_service(serving(run_id="run-2", model=model("run-2")), KServe(), live)
+    emulator.store.replace(SERVICES, NAMESPACE, killed)  # the step that did this is gone
+    wait_for(lambda: emulator.store.get(DEPLOYMENTS, NAMESPACE, "m-predictor")["status"]["replicas"] == 2)
+    now = engine.serving("m")
+    assert now is not None
+    assert now.model == model("run-1")
+    third = engine.serve(serving(run_id="run-3", model=model("run-3")))
+    assert third.previous == model("run-1")
+    assert engine.restore("m").model == model("run-1")
+
+
+def test_nothing_is_deployed_where_the_token_cannot_be_read(
+    emulator: Emulator, engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.serve(serving())
+    before = emulator.store.get(SERVICES, NAMESPACE, "m")
+    monkeypatch.setenv("HYPERFLOW_TOKEN", "@/nonexistent")
+    with pytest.raises(Unavailable, match="HYPERFLOW_TOKEN"):
+        release.deploy(Step("deploy", "run-2", {}), Parameters(model_name="m"), model("run-2"))
+    assert emulator.store.get(SERVICES, NAMESPACE, "m") == before

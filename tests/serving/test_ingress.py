@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import conftest
+import numpy as np
 import pytest
 from gateway import Gateway
 
-from hyperflow import client
+from hyperflow import client, smoke
 from hyperflow.client import Access
 from hyperflow.errors import InvalidParameter, JobFailed, Unavailable
+from hyperflow.specs import Endpoint, ModelRef
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 HOST = "fashion.team.example.org"
@@ -129,14 +134,16 @@ def test_no_answer_says_what_to_try() -> None:
     "access",
     [
         {"ingress": "ftp://gateway"}, {"ingress": "http://user:word@gateway"}, {"ingress": "http://gateway/?a=b"},
-        {"ingress": "gateway"}, {"token": "two\r\nlines"}, {"token": "with space"}, {"cookie": "no-name"},
+        {"ingress": "gateway"}, {"ingress": "http://[gateway"},
+        {"token": "two\r\nlines"}, {"token": "with space"}, {"cookie": "no-name"},
         {"cookie": "a=b\nX-More: c"},
     ],
 )  # fmt: skip
 def test_what_cannot_be_part_of_a_request_is_refused_and_no_secret_shown(access: dict[str, str]) -> None:
     with pytest.raises(InvalidParameter) as error:
         Access(**access)
-    assert "token" in access or "cookie" in access or access["ingress"] in str(error.value)
+    assert ("gateway" in str(error.value)) == ("gateway" in str(access) and "word" not in str(access))
+    assert "word" not in str(error.value).replace("password", "")
     assert "X-More" not in str(error.value)
     assert "lines" not in str(error.value)
 
@@ -157,3 +164,61 @@ def test_hosts_are_checked() -> None:
         client.reach("fashion", "http://gateway", "a host\r\n")
     with pytest.raises(InvalidParameter, match="--url"):
         client.reach("fashion", "gateway", "")
+
+
+def test_a_service_of_this_machine_is_asked_at_its_address(
+    predictor: conftest.Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gateway({}).running() as gateway:
+        monkeypatch.setenv(client.INGRESS, gateway.url)
+        assert client.get(f"{predictor.url}/v1/models/fashion").status == 200
+        endpoint, access = client.reach("fashion", "http://predictor.example.org", "")
+        assert access.route(endpoint.url)[0] == "http://predictor.example.org"
+        assert not gateway.hosts
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 200_000,
+        b'{"predictions": [[%s]]}' % (b"9" * 400),
+        b'{"predictions": [[NaN]]}',
+        b'{"predictions": [[true, "a"]]}',
+        b'{"predictions": [[]]}',
+    ],
+    ids=["nested", "no float holds it", "NaN", "no numbers", "empty"],
+)  # fmt: skip
+def test_nonsense_is_a_failure_of_the_service(body: bytes) -> None:
+    with Gateway({}, answer=(200, "application/json", body)).running() as gateway, pytest.raises(JobFailed):
+        smoke.predict(Endpoint("m", gateway.url, ModelRef("/")), np.zeros((1, 28, 28), np.uint8), Access())
+
+
+def test_rows_of_different_lengths_are_a_failure_of_the_service() -> None:
+    body = b'{"predictions": [[0.5, 0.5], [1.0]]}'
+    with Gateway({}, answer=(200, "application/json", body)).running() as gateway, pytest.raises(JobFailed):
+        smoke.predict(Endpoint("m", gateway.url, ModelRef("/")), np.zeros((2, 28, 28), np.uint8), Access())
+
+
+def test_redirection_to_nowhere_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.LOGIN", "http://[bad")
+    with Gateway({}, token=TOKEN).running() as gateway, pytest.raises(JobFailed, match="a login is asked for"):
+        client.post(f"{gateway.url}/v1/models/fashion:predict", {}, Access())
+
+
+def test_answer_that_trickles_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stop = threading.Event()
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not stop.wait(0.1):
+                    connection.sendall(b"x")
+
+        sender = threading.Thread(target=trickle)
+        sender.start()
+        with pytest.raises(JobFailed, match="not whole in time"):
+            client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", Access(), seconds=0.5)
+        stop.set()
+        sender.join(5)

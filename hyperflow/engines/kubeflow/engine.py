@@ -12,7 +12,7 @@ from hyperflow.engines.kubeflow.reap import reap
 from hyperflow.engines.kubeflow.serving import Serving
 from hyperflow.engines.kubeflow.training import Training
 from hyperflow.engines.kubeflow.tuning import Tuning
-from hyperflow.specs import Endpoint, ModelRef, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
 
 
 class KubeflowEngine(Engine):
@@ -60,7 +60,7 @@ class KubeflowEngine(Engine):
     def restore(self, name: str) -> Endpoint:
         return self._services.restore(name)
 
-    def deployed(self, name: str) -> ModelRef | None:
+    def deployed(self, name: str) -> Endpoint | None:
         return self._services.deployed(name)
 
     def serving(self, name: str) -> Endpoint | None:

@@ -17,12 +17,11 @@ class Rollout:
 
     Args:
         item: The service, as it was written.
-        stale: Knative's last revision from before, where this change needs another; KServe may have taken the
-            change up before Knative has made its revision.
     """
 
-    def __init__(self, item: Manifest, stale: str) -> None:
-        self.item, self._stale = item, stale
+    def __init__(self, item: Manifest) -> None:
+        self.item = item
+        self._stale = item["metadata"].get("annotations", {}).get(service.REPLACES_ANNOTATION, "")
         self._said_before = self._model_status
         self._deployments: dict[str, Manifest] = {}
         self._pods: dict[str, Manifest] = {}
@@ -54,6 +53,15 @@ class Rollout:
     def done(self) -> bool:
         """Whether this change, and nothing older, is what answers."""
         return not self.broken and not self.text
+
+    @property
+    def has_replaced(self) -> bool:
+        """Whether nothing older is left, be its own pods up at this moment or not."""
+        if self.knative:
+            created, ready = self._revisions
+            return created not in ("", self._stale) and created == ready
+        deployments = self._deployments.values()
+        return all(self._is_current(item) and _without_old_pods(item) for item in deployments)
 
     @property
     def broken(self) -> bool:
@@ -96,7 +104,10 @@ class Rollout:
             return f"a revision after {self._stale}" if self._stale else "the first revision"
         if created != ready:
             return f"revision {created}"
-        return f"all requests to go to {ready}" if self._lagging_traffic else ""
+        if self._lagging_traffic:
+            return f"all requests to go to {ready}"
+        wants_tag = service.TAGS_ANNOTATION in self.item["metadata"].get("annotations", {}) and self._has_canary
+        return "the canary's address" if wants_tag and service.latest_tag(self.item) is None else ""
 
     @property
     def _of_deployments(self) -> str:
@@ -134,14 +145,23 @@ class Rollout:
         """Whether requests still go to an older revision although there is no canary."""
         predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
         rolled_out = predictor.get("latestRolledoutRevision", "")
-        has_canary = "canaryTrafficPercent" in self.item["spec"]["predictor"]
-        return not has_canary and rolled_out not in ("", self._revisions[1])
+        return not self._has_canary and rolled_out not in ("", self._revisions[1])
+
+    @property
+    def _has_canary(self) -> bool:
+        return "canaryTrafficPercent" in self.item["spec"]["predictor"]
 
     @property
     def _revisions(self) -> tuple[str, str]:
         predictor = self.item.get("status", {}).get("components", {}).get("predictor", {})
         created = predictor.get("latestCreatedRevision", "")
         return created, predictor.get("latestReadyRevision", "")
+
+
+def _without_old_pods(deployment: Manifest) -> bool:
+    """Tell whether a Deployment's pods are all new ones; an old one goes only when a new one has been up."""
+    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    return bool(status.get("replicas", 0) == status.get("updatedReplicas", 0) >= wanted)
 
 
 def _rolled_out(deployment: Manifest) -> bool:

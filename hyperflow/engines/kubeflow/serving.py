@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 
 from hyperflow import client
@@ -18,7 +19,7 @@ from hyperflow.engines.kubeflow.rollout import Rollout
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import Cancelled, Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
-from hyperflow.specs import Endpoint, ModelRef, ServeSpec, fingerprint
+from hyperflow.specs import Endpoint, ServeSpec, fingerprint
 
 _SELECTOR = "serving.kserve.io/inferenceservice"
 _BACK_SECONDS = 600
@@ -43,17 +44,13 @@ class Serving:
     def serve(self, spec: ServeSpec) -> Endpoint:
         """Create the service or replace what it serves; on failure leave it as it was."""
         live = self._ours(spec.name)
-        if live is not None and _is_this(live, spec):
-            item, stale = live, ""
-        else:
-            item = self._apply(spec, live)
-            stale = _stale_revision(live, item)
+        item = live if live is not None and _is_this(live, spec) else self._apply(spec, live)
         try:
-            return self._wait(item, spec.timeout, stale)
+            return self._wait(item, spec.timeout)
         except JobFailed as failure:
-            raise self._taken_back(spec.name, failure) from failure
+            raise self._taken_back(spec, failure) from failure
         except (Cancelled, KeyboardInterrupt):
-            self._take_back(spec.name)
+            self._take_back(spec)
             raise
 
     def promote(self, name: str) -> Endpoint:
@@ -71,17 +68,20 @@ class Serving:
             )  # fmt: skip
         return endpoint
 
-    def deployed(self, name: str) -> ModelRef | None:
-        """Return the model last served and not taken back."""
-        live = self._cluster.get(SERVICE, name)
-        return None if live is None or service.is_marked(live) else service.served(live)
-
-    def serving(self, name: str) -> Endpoint | None:
-        """Return the service as it is, or None where there is none that has ever answered and done well."""
+    def deployed(self, name: str) -> Endpoint | None:
+        """Return the model last served and not taken back, and where it is asked now."""
         live = self._cluster.get(SERVICE, name)
         if live is None or not service.is_ours(live) or service.is_marked(live):
             return None
         return self._endpoint(live) if live.get("status", {}).get("url") else None
+
+    def serving(self, name: str) -> Endpoint | None:
+        """Return what the service's users meet, or None where there is nothing that has ever done well."""
+        live = self._cluster.get(SERVICE, name)
+        if live is None or not service.is_ours(live):
+            return None
+        model, _ = service.stable(live, self._has_come_up(live))
+        return replace(self._endpoint(live), model=model, url=service.public_url(live, _is_inside())) if model else None
 
     def _apply(self, spec: ServeSpec, live: Manifest | None) -> Manifest:
         kserve = kserve_of(self._cluster, live)
@@ -92,15 +92,16 @@ class Serving:
                 if error.status != HTTPStatus.CONFLICT:
                     raise
             live = self._ours(spec.name)
-        changed = self._update(
-            live, lambda item: None if _is_this(item, spec) else inference_service(spec, kserve, item)
-        )
-        return changed or self._existing(spec.name)
+
+        def replaced(item: Manifest) -> Manifest | None:
+            return None if _is_this(item, spec) else inference_service(spec, kserve, item, self._has_come_up(item))
+
+        return self._update(live, replaced) or self._existing(spec.name)
 
     def _change(self, name: str, change: Change) -> Endpoint | None:
         live = self._existing(name)
         changed = self._update(live, change)
-        return self._wait(changed, _BACK_SECONDS, _stale_revision(live, changed)) if changed else None
+        return self._wait(changed, _BACK_SECONDS) if changed else None
 
     def _update(self, live: Manifest, change: Change) -> Manifest | None:
         """Replace a service by what `change` makes of it, again where another was quicker; None changes nothing."""
@@ -115,17 +116,18 @@ class Serving:
                     raise
             live = self._existing(live["metadata"]["name"])
 
-    def _taken_back(self, name: str, failure: JobFailed) -> JobFailed:
+    def _taken_back(self, spec: ServeSpec, failure: JobFailed) -> JobFailed:
         """Put back what was there; word what failed and what is served now."""
-        now = self._take_back(name, failure.what)
+        now = self._take_back(spec, failure.what)
         return type(failure)(f"{failure.what}; {now}" if now else failure.what, failure.why, failure.remedy)
 
-    def _take_back(self, name: str, failed: str = "") -> str:
+    def _take_back(self, spec: ServeSpec, failed: str = "") -> str:
         """Serve the previous model again; a service without one is left, marked, or deleted where nothing failed."""
+        name = spec.name
         live = self._cluster.get(SERVICE, name)
-        if live is None:
+        if live is None or not _is_this(live, spec):  # another run's change is not ours to undo
             return ""
-        back = self._update(live, service.restored)
+        back = self._update(live, lambda item: service.restored(item) if _is_this(item, spec) else None)
         if back is not None:
             model = service.served(back)
             self._report(Progress("deploy", 0, 1, f"putting the previous model of {name} back"))
@@ -133,14 +135,15 @@ class Serving:
         if not failed and not live.get("status", {}).get("url"):
             self._cluster.delete(SERVICE, name, live["metadata"]["uid"])
             return ""
-        self._update(live, lambda item: service.marked(item, failed or "its deployment was cancelled"))
+        reason = failed or "its deployment was cancelled"
+        self._update(live, lambda item: service.marked(item, reason) if _is_this(item, spec) else None)
         return f"no other is served as {name}, which is left to be looked at, marked as failed"
 
     def _has_come_up(self, live: Manifest) -> bool:
-        """Tell whether what a service describes is what answers, however the step that wrote it ended."""
-        rollout = Rollout(live, "")
+        """Tell whether what a service describes has ever answered, however the step that wrote it ended."""
+        rollout = Rollout(live)
         self._look(rollout)
-        return rollout.done
+        return rollout.has_replaced
 
     def _ours(self, name: str) -> Manifest | None:
         live = self._cluster.get(SERVICE, name)
@@ -157,11 +160,11 @@ class Serving:
             )
         return live
 
-    def _wait(self, item: Manifest, timeout: int, stale: str) -> Endpoint:
+    def _wait(self, item: Manifest, timeout: int) -> Endpoint:
         """Wait for KServe's word on this generation, for the rollout behind it, and for the model's own answer."""
         deadline = time.monotonic() + timeout
         name = item["metadata"]["name"]
-        rollout = Rollout(item, stale)
+        rollout = Rollout(item)
         with Feed(self._cluster) as feed:
             feed.watch(SERVICE, fieldSelector=f"metadata.name={name}")
             feed.watch(POD, labelSelector=f"{_SELECTOR}={name}")
@@ -217,9 +220,7 @@ class Serving:
         predictor = status.get("components", {}).get("predictor", {})
         return Endpoint(
             name=metadata["name"],
-            url=service.url(
-                live, inside="KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get(client.INGRESS)
-            ),
+            url=service.url(live, _is_inside()),
             model=model,
             previous=service.previous(live),
             revision=predictor.get("latestReadyRevision") or f"generation-{metadata.get('generation', 1)}",
@@ -240,6 +241,11 @@ class Serving:
             return JobTimeout(what, why, explain.hint(why, "raise deploy_timeout"))
         otherwise = "see whether the model's folder holds a whole SavedModel and the runtime is installed"
         return JobFailed(f"the model cannot be served as {name}", why, explain.hint(why, otherwise))
+
+
+def _is_inside() -> bool:
+    """Tell whether requests go straight to a service's address inside the cluster."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get(client.INGRESS)
 
 
 def _problem(url: str) -> JobFailed | None:
@@ -265,11 +271,3 @@ def _is_this(live: Manifest, spec: ServeSpec) -> bool:
     metadata = live["metadata"]
     run = metadata.get("labels", {}).get(RUN_LABEL)
     return (run, metadata.get("annotations", {}).get(SPEC_ANNOTATION)) == (spec.run_id, fingerprint(spec))
-
-
-def _stale_revision(before: Manifest | None, item: Manifest) -> str:
-    """Name the revision that cannot be the new model's; a change of traffic alone makes no new one."""
-    if before is None or before["spec"]["predictor"]["model"] == item["spec"]["predictor"]["model"]:
-        return ""
-    predictor = before.get("status", {}).get("components", {}).get("predictor", {})
-    return str(predictor.get("latestCreatedRevision", ""))

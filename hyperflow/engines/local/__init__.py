@@ -7,7 +7,7 @@ from hyperflow.engines.base import Engine
 from hyperflow.engines.local.search import Search
 from hyperflow.engines.local.services import Services
 from hyperflow.engines.local.training import Training
-from hyperflow.specs import Endpoint, ModelRef, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
 
 __all__ = ["LocalEngine", "create"]
 
@@ -42,7 +42,7 @@ class LocalEngine(Engine):
     def restore(self, name: str) -> Endpoint:
         return self.services.restore(name)
 
-    def deployed(self, name: str) -> ModelRef | None:
+    def deployed(self, name: str) -> Endpoint | None:
         return self.services.deployed(name)
 
     def serving(self, name: str) -> Endpoint | None:

@@ -168,11 +168,11 @@ class Services:
         if spec.port and not ours:
             _listen(spec.port).close()
 
-    def deployed(self, name: str) -> ModelRef | None:
-        """Return the model that is or was tried last and not taken back, be its server dead."""
+    def deployed(self, name: str) -> Endpoint | None:
+        """Return the model that was tried last and not taken back, be its server dead."""
         service = self._written(name)
         server = service.candidate or service.current
-        return server.model if server else None
+        return _endpoint(service, server) if server else None
 
     def serving(self, name: str) -> Endpoint | None:
         """Return what has the service's port, or None."""

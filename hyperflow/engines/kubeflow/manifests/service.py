@@ -21,6 +21,8 @@ PREVIOUS_PREDICTOR_ANNOTATION = "hyperflow.dev/previous-predictor"
 FAILED_ANNOTATION = "hyperflow.dev/failed"
 CHANGE_ANNOTATION = "hyperflow.dev/change"
 """Counts our changes; KServe hands it on to the Deployments that it makes of them (docs/decisions/taken-up.md)."""
+REPLACES_ANNOTATION = "hyperflow.dev/replaces"
+"""Knative's last revision from before our change, which makes another one: KServe takes a change up with a delay."""
 TAGS_ANNOTATION = "serving.kserve.io/enable-tag-routing"
 """Has Knative give its newest revision an address of its own, so that a canary can be asked alone."""
 
@@ -54,7 +56,7 @@ def inference_service(
     if before is not None:
         metadata["annotations"][PREVIOUS_ANNOTATION] = _dump(before)
         metadata["annotations"][PREVIOUS_PREDICTOR_ANNOTATION] = json.dumps(old_predictor)
-    _count(service)
+    _count(service, live)
     service["spec"].pop("canary", None)
     if before is None or spec.canary_percent == 100:
         service["spec"]["predictor"] = predictor
@@ -72,7 +74,7 @@ def promoted(live: Manifest) -> Manifest | None:
         canary = canaries[0]["predictor"]
         canary.pop("name")  # it is part of the predictor's address, which has to stay what it was
         canary["model"].pop("name", None)
-        _count(service)
+        _count(service, live)
         service["spec"]["predictor"] = {
             **canary,
             "maxReplicas": stable_predictor.get("maxReplicas", stable_predictor.get("minReplicas", 1)),
@@ -95,7 +97,7 @@ def restored(live: Manifest) -> Manifest | None:
     service["spec"].pop("canary", None)
     annotations[MODEL_ANNOTATION] = previous
     annotations.pop(SPEC_ANNOTATION, None)
-    _count(service)
+    _count(service, live)
     service["metadata"]["labels"][RUN_LABEL] = _load(previous).run_id or "unknown"
     return service
 
@@ -114,6 +116,13 @@ def is_marked(live: Manifest) -> bool:
     return FAILED_ANNOTATION in live["metadata"].get("annotations", {})
 
 
+def public_url(live: Manifest, inside: bool) -> str:
+    """Return where the service's users ask."""
+    status = live.get("status", {})
+    address = (status.get("address") or {}).get("url") if inside else ""
+    return str(address or status.get("url", "")).rstrip("/")
+
+
 def url(live: Manifest, inside: bool) -> str:
     """Return where the model that was deployed last is asked: a canary alone, and not for its share of the requests.
 
@@ -121,16 +130,21 @@ def url(live: Manifest, inside: bool) -> str:
         live: The service.
         inside: Whether the cluster's own names can be used; without them Standard mode has no address for a canary.
     """
-    status, name = live.get("status", {}), live["metadata"]["name"]
-    address = str((status.get("address") or {}).get("url") or "") if inside else ""
+    name = live["metadata"]["name"]
+    address = public_url(live, inside) if inside else ""
     canaries = live["spec"].get("canary")
     if address and canaries:
         return address.replace(f"//{name}-predictor.", f"//{name}-{canaries[0]['predictor']['name']}-predictor.")
-    traffic = status.get("components", {}).get("predictor", {}).get("traffic") or []
-    tagged = next((entry for entry in traffic if entry.get("tag") == "latest"), None)
+    tagged = latest_tag(live)
     if tagged and "canaryTrafficPercent" in live["spec"]["predictor"]:
         return address.replace(f"//{name}.", f"//latest-{name}-predictor.") if address else str(tagged.get("url", ""))
-    return (address or str(status.get("url", ""))).rstrip("/")
+    return public_url(live, inside)
+
+
+def latest_tag(live: Manifest) -> Manifest | None:
+    """Return Knative's address for its newest revision alone, where it has one."""
+    traffic = live.get("status", {}).get("components", {}).get("predictor", {}).get("traffic") or []
+    return next((entry for entry in traffic if entry.get("tag") == "latest"), None)
 
 
 def stable(live: Manifest, has_come_up: bool) -> tuple[ModelRef | None, Manifest]:
@@ -199,9 +213,12 @@ def _editable(live: Manifest) -> Manifest:
     return service
 
 
-def _count(service: Manifest) -> None:
+def _count(service: Manifest, live: Manifest) -> None:
     annotations = service["metadata"]["annotations"]
     annotations[CHANGE_ANNOTATION] = str(int(annotations.get(CHANGE_ANNOTATION, "0")) + 1)
+    revision = live.get("status", {}).get("components", {}).get("predictor", {}).get("latestCreatedRevision")
+    if revision:
+        annotations[REPLACES_ANNOTATION] = revision
 
 
 def _dump(model: ModelRef) -> str:
