@@ -171,7 +171,16 @@ def post(url: str, body: object, access: Access | None = None, seconds: float = 
         JobFailed: The answer is an error or a login page, or there is none.
     """
     access = access or Access.from_environment()
-    reply = _send("POST", url, json.dumps(body).encode(), access, seconds)
+    return content(url, _send("POST", url, json.dumps(body).encode(), access, seconds), access)
+
+
+def content(url: str, reply: Reply, access: Access | None = None) -> dict[str, object]:
+    """Return the JSON object of an answer.
+
+    Raises:
+        JobFailed: It is an error, a login page, or something else.
+    """
+    access = access or Access.from_environment()
     if reply.status != HTTPStatus.OK or reply.is_page:
         raise refusal(url, reply, access)
     try:

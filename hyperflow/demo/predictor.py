@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperflow import client, smoke
-from hyperflow.client import Reply
 from hyperflow.demo.pictures import Pixels
 from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.specs import Endpoint, ModelRef, check_service_name
@@ -78,13 +76,7 @@ class Predictor:
             JobFailed: There is no answer, or none of finite numbers.
             JobTimeout: It takes too long.
         """
-        rows = self._within(lambda endpoint: smoke.predict(endpoint, images))
-        if len({len(row) for row in rows}) != 1:
-            raise JobFailed(f"{self._endpoint.url} answers with rows of different lengths")
-        answer = np.asarray(rows, dtype=np.float64)
-        if not np.isfinite(answer).all():
-            raise JobFailed(f"{self._endpoint.url} answers with numbers that are not finite")
-        return answer
+        return np.asarray(self._within(lambda endpoint: smoke.predict(endpoint, images)), dtype=np.float64)
 
     def describe(self) -> Metadata:
         """Return what the predictor says of its model.
@@ -120,8 +112,8 @@ def _describe(endpoint: Endpoint) -> Metadata:
     reply = client.get(url, seconds=SECONDS)
     if reply.status == HTTPStatus.NOT_FOUND:  # TensorFlow Serving knows no V2
         url = f"{endpoint.url}/v1/models/{endpoint.name}"
-        return _from_v1(_content(url, client.get(url, seconds=SECONDS)))
-    answer = _content(url, reply)
+        return _from_v1(client.content(url, client.get(url, seconds=SECONDS)))
+    answer = client.content(url, reply)
     told, versions = answer.get("properties"), answer.get("versions")
     told = told if isinstance(told, dict) else {}
     accuracy = told.get("accuracy")
@@ -137,18 +129,6 @@ def _from_v1(answer: dict[str, object]) -> Metadata:
     states = answer.get("model_version_status")
     known = [state for state in states if isinstance(state, dict)] if isinstance(states, list) else []
     return Metadata(tuple(str(state.get("version")) for state in known if state.get("state") == "AVAILABLE"))
-
-
-def _content(url: str, reply: Reply) -> dict[str, object]:
-    if reply.status != HTTPStatus.OK or reply.is_page:
-        raise client.refusal(url, reply)
-    try:
-        answer = json.loads(reply.body)
-    except ValueError as error:
-        raise JobFailed(f"{url} does not answer with JSON", reply.text) from error
-    if not isinstance(answer, dict):
-        raise JobFailed(f"{url} does not answer with a JSON object")
-    return answer
 
 
 def _refused(error: JobFailed) -> bool:

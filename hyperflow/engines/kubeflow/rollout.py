@@ -161,15 +161,11 @@ class Rollout:
 def _without_old_pods(deployment: Manifest) -> bool:
     """Tell whether a Deployment's pods are all new ones; an old one goes only when a new one has been up."""
     status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    return bool(status.get("replicas", 0) == status.get("updatedReplicas", 0) >= wanted)
+    is_seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
+    return bool(is_seen and status.get("replicas", 0) == status.get("updatedReplicas", 0) >= wanted)
 
 
 def _rolled_out(deployment: Manifest) -> bool:
     """Tell whether all replicas are new and up, and no old one is left to answer."""
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    return bool(
-        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
-        and status.get("updatedReplicas", 0) >= wanted
-        and status.get("availableReplicas", 0) >= wanted
-        and status.get("replicas", 0) == status.get("updatedReplicas", 0)
-    )
+    available = deployment.get("status", {}).get("availableReplicas", 0)
+    return _without_old_pods(deployment) and bool(available >= deployment["spec"].get("replicas", 1))

@@ -161,7 +161,7 @@ class Serving:
         return live
 
     def _wait(self, item: Manifest, timeout: int) -> Endpoint:
-        """Wait for KServe's word on this generation, for the rollout behind it, and for the model's own answer."""
+        """Wait for KServe to take this change up, for the rollout behind it, and for the model's own answer."""
         deadline = time.monotonic() + timeout
         name = item["metadata"]["name"]
         rollout = Rollout(item)
