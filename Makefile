@@ -39,7 +39,7 @@ compile: $(VENV)/.local ## Write build/*.yaml
 	$(BIN)/python compile.py
 
 data: $(VENV)/.local ## Get Fashion-MNIST, from Debian's package where no download is possible
-	$(BIN)/python -m hyperflow.data
+	$(BIN)/python -m hyperflow.datasets
 
 install: $(VENV)/.dev ## Set up .venv with everything
 

@@ -39,9 +39,10 @@ def decide(
     Returns:
         `deploy` or `skip`.
     """
-    from hyperflow import release, steps
+    from hyperflow import steps
     from hyperflow.parameters import Parameters
     from hyperflow.specs import ModelRef
+    from hyperflow.steps import release
 
     with steps.step("decide", run_id) as step:
         candidate = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)

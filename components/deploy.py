@@ -54,9 +54,10 @@ def deploy(
         for name, value in locals().items()
         if name not in ("run_id", "data_digest", "best_parameters", "model_path", "accuracy")
     }
-    from hyperflow import release, steps
+    from hyperflow import steps
     from hyperflow.parameters import Parameters
     from hyperflow.specs import ModelRef
+    from hyperflow.steps import release
 
     with steps.step("deploy", run_id) as step:
         model = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)

@@ -68,8 +68,9 @@ def plan(
     }
     import json
 
-    from hyperflow import retrain, steps
+    from hyperflow import steps
     from hyperflow.parameters import Parameters
+    from hyperflow.steps import retrain
 
     with steps.step("plan", run_id) as step:
         made, figures = retrain.plan(step, Parameters(**given), data_path, reason.path)

@@ -40,9 +40,10 @@ def predict(
         for name, value in locals().items()
         if name not in ("run_id", "data_path", "url", "model_path", "metrics", "answers")
     }
-    from hyperflow import release, steps
+    from hyperflow import steps
     from hyperflow.parameters import Parameters
     from hyperflow.specs import Endpoint, ModelRef
+    from hyperflow.steps import release
 
     with steps.step("predict", run_id) as step:
         endpoint = Endpoint(model_name, url, ModelRef(model_path, step.run_id))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperflow import data, volume
-from hyperflow.data import Dataset
+from hyperflow import datasets, volume
+from hyperflow.datasets import Dataset
 from hyperflow.demo.pictures import Pixels
 from hyperflow.demo.predictor import Predictor, Probabilities
-from hyperflow.errors import InvalidParameter
+from hyperflow.errors import DataError, InvalidParameter
 
 NO_SOURCE = "none"
 SHOWN = 20
@@ -30,12 +30,12 @@ def find_dataset(dataset: str, source: str) -> Dataset:
         DataError: There is none, or it is damaged.
         Unavailable: It was found elsewhere, and the volume cannot be written.
     """
-    folder = volume.data_path(dataset, "")
-    stored = list(folder.glob(f"*/{data.DESCRIPTION}"))
-    if not stored and source != NO_SOURCE:
-        return data.load(source, dataset)
-    newest = max(stored, key=lambda path: path.stat().st_mtime, default=folder / data.DESCRIPTION)
-    return data.open_dataset(str(newest.parent))
+    stored = datasets.newest(dataset)
+    if stored:
+        return stored
+    if source == NO_SOURCE:
+        raise DataError(f"the volume has no data set {dataset!r}", str(volume.root()), "load it, or name a source")
+    return datasets.load(source, dataset)
 
 
 @dataclass(frozen=True)

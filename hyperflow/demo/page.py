@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from hyperflow import fashion_mnist
+from hyperflow.datasets import fashion_mnist
 from hyperflow.demo import pictures, views
 from hyperflow.demo.gallery import Gallery, Selection
 from hyperflow.demo.pictures import Pixels

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from hyperflow.data import IMAGE_SHAPE
+from hyperflow.datasets import IMAGE_SHAPE
 from hyperflow.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]

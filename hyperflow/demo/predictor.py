@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from hyperflow import client, smoke
+from hyperflow import client
 from hyperflow.demo.pictures import Pixels
 from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.specs import Endpoint, ModelRef, check_service_name
@@ -76,7 +76,7 @@ class Predictor:
             JobFailed: There is no answer, or none of finite numbers.
             JobTimeout: It takes too long.
         """
-        return np.asarray(self._within(lambda endpoint: smoke.predict(endpoint, images)), dtype=np.float64)
+        return np.asarray(self._within(lambda endpoint: client.predict(endpoint, images)), dtype=np.float64)
 
     def describe(self) -> Metadata:
         """Return what the predictor says of its model.

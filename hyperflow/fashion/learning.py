@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hyperflow.datasets.idx import Bytes
 from hyperflow.errors import InvalidParameter
 from hyperflow.fashion.arguments import Arguments
 from hyperflow.fashion.network import PIXELS, Array, Network
-from hyperflow.idx import Bytes
 
 _WARM_UP = 0.05
 _EVALUATION_BATCH = 1000

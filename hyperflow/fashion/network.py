@@ -8,7 +8,7 @@ import keras
 import numpy.typing as npt
 import tensorflow as tf
 
-from hyperflow.data import IMAGE_SHAPE
+from hyperflow.datasets import IMAGE_SHAPE
 
 Array = npt.NDArray[Any]
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 import hyperflow
 from hyperflow import metrics
-from hyperflow.data import open_dataset
+from hyperflow.datasets import open_dataset
 from hyperflow.errors import DataError, HyperflowError, InvalidParameter
 from hyperflow.fashion import checkpoint, cluster, events, export, learning, scores
 from hyperflow.fashion.arguments import Arguments

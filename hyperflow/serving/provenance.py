@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hyperflow import cards
+from hyperflow.volume import cards
 
 
 def properties(folder: Path, model_name: str) -> dict[str, Any]:

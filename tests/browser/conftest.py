@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from hyperflow import cards, demo, metrics, volume
+from hyperflow import demo, metrics, volume
+from hyperflow.volume import cards
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import cards, client, volume
+from hyperflow import client, volume
 from hyperflow.engines.local import processes
 from hyperflow.specs import Endpoint, ModelRef, ServeSpec
+from hyperflow.volume import cards
 from tests.cluster.world import KSERVE, World, need
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]

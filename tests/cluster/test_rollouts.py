@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import cards, client, volume
+from hyperflow import client, volume
 from hyperflow.client import Access
 from hyperflow.engines.local import processes
 from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint, ModelRef, ServeSpec
+from hyperflow.volume import cards
 from tests.cluster.world import KSERVE, World, need
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]

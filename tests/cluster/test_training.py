@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import data, volume
+from hyperflow import datasets, volume
 from hyperflow.engines.local import processes
 from hyperflow.specs import Trainer, TrainSpec
 from tests.cluster.world import World
@@ -27,7 +27,7 @@ def warm() -> Iterator[None]:
 def test_two_workers_train_one_model(world: World) -> None:
     spec = TrainSpec(
         run_id="run-1",
-        data_path=str(data.load(str(SMALL), "small").path),
+        data_path=str(datasets.load(str(SMALL), "small").path),
         model_path=str(volume.model_path("mnist", "run-1") / "1"),
         trainer=Trainer(("python", "-m", "hyperflow.fashion.train"), {"model": "mlp"}, "trainer:1"),
         epochs=1,

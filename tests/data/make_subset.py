@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperflow.idx import Bytes, read_idx, write_idx
+from hyperflow.datasets.idx import Bytes, read_idx, write_idx
 
 TARGET = Path(__file__).parent / "fashion-mnist-small"
 CLASSES = 10

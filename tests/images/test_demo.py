@@ -11,8 +11,7 @@ from subprocess import Popen
 import pytest
 import yaml
 
-from hyperflow import cards
-from hyperflow.volume import ENVIRONMENT, MOUNT_PATH
+from hyperflow.volume import ENVIRONMENT, MOUNT_PATH, cards
 from tests.browser.client import ask, send, shown
 from tests.images.conftest import ROOT, Images
 from tests.images.test_work import ZEROS, free_port, until_answered

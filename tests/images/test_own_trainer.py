@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperflow.idx import write_idx
+from hyperflow.datasets.idx import write_idx
 from tests.run.laptop import ROOT, Laptop, laptop
 
 __all__ = ["laptop"]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import data, release
+from hyperflow import datasets
 from hyperflow.engines.kubeflow import KubeflowEngine
 from hyperflow.engines.kubeflow.manifests import KServe, inference_service
 from hyperflow.errors import JobFailed, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint
-from hyperflow.steps import Step
+from hyperflow.steps import Step, release
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.hand import wait_for
 from tests.kubeflow.kserve import DEPLOYMENTS, SERVICES
@@ -37,7 +37,7 @@ def cluster(emulator: Emulator, operators: None, root: Path, tmp_path: Path, mon
 def predict(endpoint: Endpoint, tmp_path: Path, floor: float = 0.9) -> None:
     """Run the step, which wants more images read right than such a model can."""
     parameters = Parameters(model_name="m", smoke_instances=20, smoke_accuracy_floor=floor)
-    dataset = data.load(str(SMALL), "small")
+    dataset = datasets.load(str(SMALL), "small")
     release.predict(
         Step("predict", endpoint.model.run_id, {}), parameters, endpoint, dataset.path, str(tmp_path / "page")
     )

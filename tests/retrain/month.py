@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperflow.idx import Bytes, read_idx, write_idx
+from hyperflow.datasets.idx import Bytes, read_idx, write_idx
 
 ROOT = Path(__file__).parents[2]
 

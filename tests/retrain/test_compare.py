@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hyperflow import compare
+from hyperflow.evaluation import compare
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hyperflow import drift, volume
-from hyperflow.drift import Traffic
+from hyperflow import volume
+from hyperflow.evaluation import drift
+from hyperflow.evaluation.drift import Traffic
 from hyperflow.serving.metrics import Metrics
 from hyperflow.serving.tensors import TensorSpec
 from hyperflow.specs import Endpoint, ModelRef

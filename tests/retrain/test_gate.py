@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hyperflow import gate
-from hyperflow.compare import PAIRED, Comparison
-from hyperflow.gate import Rule
+from hyperflow.evaluation import gate
+from hyperflow.evaluation.compare import PAIRED, Comparison
+from hyperflow.evaluation.gate import Rule
 from hyperflow.specs import ModelRef
 
 NEW, OLD = ModelRef("/m/new", "new", 0.9), ModelRef("/m/old", "old", 0.95)

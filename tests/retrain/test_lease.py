@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import lease, volume
+from hyperflow import volume
 from hyperflow.errors import Conflict
+from hyperflow.volume import lease
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from hyperflow import cards, volume
-from hyperflow.cards import Card
-from hyperflow.data import Dataset
+from hyperflow import volume
+from hyperflow.datasets import Dataset
 from hyperflow.parameters import Parameters
-from hyperflow.retrain import Facts, choose, gather
 from hyperflow.specs import Endpoint, ModelRef
 from hyperflow.steps import Step
+from hyperflow.steps.retrain import Facts, choose, gather
+from hyperflow.volume import cards
+from hyperflow.volume.cards import Card
 
 KNOWN = {"learning_rate": 0.01, "batch_size": 64}
 SERVING = Card("old", "data-1", "code-1", KNOWN, 0.9)

@@ -10,12 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hyperflow import lease, release, volume
+from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
 from hyperflow.errors import Conflict
 from hyperflow.parameters import Parameters
 from hyperflow.specs import ModelRef
-from hyperflow.steps import Step
+from hyperflow.steps import Step, release
+from hyperflow.volume import lease
 
 MINE = ModelRef("/models/mine", "mine", 0.9)
 LATE = Step("deploy", "mine", {})

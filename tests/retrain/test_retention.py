@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import cards, retention, volume
-from hyperflow.cards import Card
-from hyperflow.retention import Keep
+from hyperflow import volume
+from hyperflow.volume import cards, retention
+from hyperflow.volume.cards import Card
+from hyperflow.volume.retention import Keep
 
 KEEP = Keep(models=3, runs=4, longest=3600)
 BYTES = 1000
@@ -143,8 +144,8 @@ def test_killed_half_way(root: Path, point: str) -> None:
         make(f"run-{number:02}", number)
     program = f"""
 import os, shutil, signal
-from hyperflow import retention
-from hyperflow.retention import Keep
+from hyperflow.volume import retention
+from hyperflow.volume.retention import Keep
 real = shutil.rmtree
 def die(path, **options):
     if {point!r} == "rmtree":

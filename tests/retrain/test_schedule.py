@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import schedule
 from hyperflow.errors import Cancelled, InvalidParameter, JobFailed
+from hyperflow.runner import schedule
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow.data import load
+from hyperflow.datasets import load
 from tests.run.laptop import SMALL, Laptop, wait_for
 
 TRAINER = Path(__file__).parents[1] / "trainers" / "line.py"

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from hyperflow import data, volume
+from hyperflow import datasets, volume
 from hyperflow.engines.local import LocalEngine, processes
 from hyperflow.engines.local.services import KEEP, Services
 from hyperflow.parameters import Parameters
@@ -47,7 +47,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: psutil.Proces
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("HYPERFLOW_RUN_ID", raising=False)
     handler = signal.getsignal(signal.SIGTERM)  # the steps install their own
-    made = Machine(data.load(str(SMALL), "small"))
+    made = Machine(datasets.load(str(SMALL), "small"))
     yield made
     made.services.stop(NAME)
     signal.signal(signal.SIGTERM, handler)
@@ -57,7 +57,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: psutil.Proces
 class Machine:
     """Models on a volume by their numbers, what they answer to one image, and the steps that roll them out."""
 
-    dataset: data.Dataset
+    dataset: datasets.Dataset
     engine: LocalEngine = field(default_factory=LocalEngine)
     answers: dict[int, Any] = field(default_factory=dict)
 

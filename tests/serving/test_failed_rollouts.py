@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from serving_machine import NAME, PARAMETERS, Machine
 
-from hyperflow import release
 from hyperflow.engines.local.servers import Server
 from hyperflow.engines.local.services import KEEP
 from hyperflow.errors import JobFailed
-from hyperflow.steps import Step
+from hyperflow.steps import Step, release
 
 
 def kill(server: Server | None) -> None:

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from conftest import NAME, Predictor
 
-from hyperflow import cards, volume
+from hyperflow import volume
 from hyperflow.serving.provenance import properties
+from hyperflow.volume import cards
 
 
 def card(model_name: str, run_id: str) -> Path:

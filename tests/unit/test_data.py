@@ -17,9 +17,10 @@ import fsspec
 import numpy as np
 import pytest
 
-from hyperflow import data, fashion_mnist, fetch, sources
+from hyperflow import datasets
+from hyperflow.datasets import fashion_mnist, fetch, sources
+from hyperflow.datasets.idx import read_idx, write_idx
 from hyperflow.errors import DataError, InvalidParameter, Unavailable
-from hyperflow.idx import read_idx, write_idx
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 NAME = "fashion-mnist-small"
@@ -40,7 +41,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_loaded_whole(volume: Path) -> None:
-    loaded = data.load(str(SMALL), NAME)
+    loaded = datasets.load(str(SMALL), NAME)
     assert Path(loaded.path) == volume / "data" / NAME / loaded.digest
     assert sorted(path.name for path in Path(loaded.path).iterdir()) == sorted(
         ["dataset.json", *(f"{stem}.gz" for stem in sources.FILES)]
@@ -49,22 +50,22 @@ def test_a_folder_is_loaded_whole(volume: Path) -> None:
     assert loaded.classes == tuple("0123456789")
     assert loaded.images("train").shape == (1500, 28, 28)
     np.testing.assert_array_equal(np.bincount(loaded.labels("test")), [50] * 10)
-    assert data.open_dataset(loaded.path) == loaded
+    assert datasets.open_dataset(loaded.path) == loaded
 
 
 def test_a_second_load_writes_nothing(volume: Path) -> None:
-    first = Path(data.load(str(SMALL), NAME).path)
+    first = Path(datasets.load(str(SMALL), NAME).path)
     before = {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
-    assert Path(data.load(str(SMALL), NAME).path) == first
+    assert Path(datasets.load(str(SMALL), NAME).path) == first
     assert {path.name: path.stat().st_mtime_ns for path in first.iterdir()} == before
 
 
 def test_the_digest_does_not_depend_on_the_packing(source: Path) -> None:
-    packed = data.load(str(SMALL), NAME)
+    packed = datasets.load(str(SMALL), NAME)
     for path in list(source.iterdir()):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert data.load(str(source), "unpacked").digest == packed.digest
+    assert datasets.load(str(source), "unpacked").digest == packed.digest
 
 
 @pytest.mark.parametrize("protocol", ["", "file://", "memory:/"])
@@ -73,7 +74,7 @@ def test_any_place_that_fsspec_opens(protocol: str) -> None:
         memory = fsspec.filesystem("memory")
         for path in SMALL.iterdir():
             memory.pipe_file(f"{SMALL}/{path.name}", path.read_bytes())
-    assert data.load(f"{protocol}{SMALL}", NAME).test_count == 500
+    assert datasets.load(f"{protocol}{SMALL}", NAME).test_count == 500
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -102,37 +103,37 @@ def web(source: Path) -> Iterator[str]:
 
 def test_a_url_is_read_in_spite_of_passing_faults(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Quiet, "failures", 2)
-    assert data.load(web, NAME).train_count == 1500
+    assert datasets.load(web, NAME).train_count == 1500
     assert _Quiet.failures == 0
 
 
 def test_a_url_that_keeps_failing_is_given_up(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Quiet, "failures", 1000)
     with pytest.raises(DataError, match="503"):
-        data.load(web, NAME)
+        datasets.load(web, NAME)
     assert 1000 - _Quiet.failures <= sources.ATTEMPTS * 2
 
 
 def test_a_url_without_a_file_is_refused(web: str, source: Path) -> None:
     (source / TEST_LABELS).unlink()
     with pytest.raises(DataError, match="has no t10k-labels-idx1-ubyte"):
-        data.load(web, NAME)
+        datasets.load(web, NAME)
 
 
 def test_too_large_a_file_is_not_read_to_its_end(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "MAX_FILE_BYTES", 100_000)
     with pytest.raises(DataError, match="too large"):
-        data.load(web, NAME)
+        datasets.load(web, NAME)
 
 
 def test_auto_takes_the_named_source_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(sources.ENVIRONMENT, str(SMALL))
-    assert data.load("auto", NAME).test_count == 500
+    assert datasets.load("auto", NAME).test_count == 500
 
 
 def test_auto_takes_the_cache(tmp_path: Path) -> None:
     shutil.copytree(SMALL, tmp_path / "cache" / "hyperflow" / "datasets" / NAME)
-    assert data.load("auto", NAME).test_count == 500
+    assert datasets.load("auto", NAME).test_count == 500
 
 
 def test_auto_says_every_place_it_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +142,7 @@ def test_auto_says_every_place_it_looked_at(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(sources, "OFFICIAL_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
         monkeypatch.setattr(sources, "SYSTEM_FOLDER", tmp_path / "nothing")
         with pytest.raises(DataError) as caught:
-            data.load("auto", "fashion-mnist")
+            datasets.load("auto", "fashion-mnist")
     for place in (str(tmp_path / "cache"), str(tmp_path / "nothing"), sources.OFFICIAL_URL):
         assert place in caught.value.why
     assert "make data" in caught.value.remedy
@@ -150,13 +151,13 @@ def test_auto_says_every_place_it_looked_at(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("dataset", ["", "..", "a/b", "A", "-a", "a" * 64])
 def test_names_that_are_no_folder_are_refused(dataset: str) -> None:
     with pytest.raises(InvalidParameter, match="dataset"):
-        data.load(str(SMALL), dataset)
+        datasets.load(str(SMALL), dataset)
 
 
 @pytest.mark.parametrize("place", ["/nowhere", "nosuch://bucket/folder"])
 def test_places_that_are_not_there_are_refused(place: str) -> None:
     with pytest.raises(DataError, match=place):
-        data.load(place, NAME)
+        datasets.load(place, NAME)
 
 
 def _replace(folder: Path, name: str, array: np.ndarray) -> None:
@@ -240,7 +241,7 @@ def _wrong_sum(folder: Path) -> None:
 def test_what_is_wrong_is_refused_and_nothing_is_written(source: Path, volume: Path, damage, message: str) -> None:
     damage(source)
     with pytest.raises(DataError) as caught:
-        data.load(str(source), NAME)
+        datasets.load(str(source), NAME)
     assert message in str(caught.value)
     assert not volume.exists()
 
@@ -248,18 +249,18 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(source: Path, volume: P
 def test_a_volume_that_cannot_be_written_is_named(volume: Path) -> None:
     volume.write_text("a file where the folder should be")
     with pytest.raises(Unavailable, match="cannot be written"):
-        data.load(str(SMALL), NAME)
+        datasets.load(str(SMALL), NAME)
 
 
 def test_lists_of_checksums_are_honoured(source: Path) -> None:
     digest = hashlib.md5((source / TRAIN_IMAGES).read_bytes()).hexdigest()
     (source / "MD5SUMS").write_text(f"{digest} *./{TRAIN_IMAGES}\n{'0' * 32}  something else\n")
-    assert data.load(str(source), NAME).train_count == 1500
+    assert datasets.load(str(source), NAME).train_count == 1500
 
 
 def test_another_data_set_is_refused_under_the_name_of_fashion_mnist(volume: Path) -> None:
     with pytest.raises(DataError) as caught:
-        data.load(str(SMALL), "fashion-mnist")
+        datasets.load(str(SMALL), "fashion-mnist")
     assert "train-images-idx3-ubyte" in caught.value.what
     assert fashion_mnist.MD5["train-images-idx3-ubyte"] in caught.value.why
     assert hashlib.md5((SMALL / TRAIN_IMAGES).read_bytes()).hexdigest() not in fashion_mnist.MD5.values()
@@ -280,10 +281,10 @@ def test_another_data_set_is_refused_under_the_name_of_fashion_mnist(volume: Pat
     ],
 )
 def test_damage_on_the_volume_is_refused_and_left_alone(damage) -> None:
-    folder = Path(data.load(str(SMALL), NAME).path)
+    folder = Path(datasets.load(str(SMALL), NAME).path)
     damage(folder)
     listing = sorted(folder.iterdir())
-    for again in (lambda: data.open_dataset(str(folder)), lambda: data.load(str(SMALL), NAME)):
+    for again in (lambda: datasets.open_dataset(str(folder)), lambda: datasets.load(str(SMALL), NAME)):
         with pytest.raises(DataError, match="remove"):
             again()
     assert sorted(folder.iterdir()) == listing
@@ -307,7 +308,7 @@ def test_the_real_files_have_the_published_digests_with_and_without_their_header
         assert hashlib.md5(content).hexdigest() == fashion_mnist.MD5[stem]
         header = 10 + len(stem) + 1
         (stripped / f"{stem}.gz").write_bytes(b"\x1f\x8b\x08\x00\0\0\0\0\x02\x03" + content[header:])
-    loaded = data.load(str(stripped), "fashion-mnist")
+    loaded = datasets.load(str(stripped), "fashion-mnist")
     assert (loaded.train_count, loaded.test_count) == (60_000, 10_000)
     assert loaded.classes[9] == "Ankle boot"
     assert (

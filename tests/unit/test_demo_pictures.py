@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 pytest.importorskip("PIL", reason="the demo page's dependencies are not installed")
 from PIL import Image
 
+from hyperflow.datasets.idx import read_idx
 from hyperflow.demo.pictures import MAX_BYTES, MAX_PIXELS, from_data_url, read, to_data_url, to_input
 from hyperflow.errors import DataError
-from hyperflow.idx import read_idx
 
 IMAGES = read_idx(Path(__file__).parents[1] / "data/fashion-mnist-small/t10k-images-idx3-ubyte.gz")[::10]
 

@@ -153,7 +153,7 @@ def ports(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> st
     with socket.create_server(("127.0.0.1", 0)) as listener:
         refusing = listener.getsockname()[1]
     monkeypatch.setitem(urllib3.connectionpool.port_by_scheme, "http", refusing)
-    monkeypatch.setattr("hyperflow.client._POOL", urllib3.PoolManager(retries=False))
+    monkeypatch.setattr("hyperflow.client.http._POOL", urllib3.PoolManager(retries=False))
     listening = urlsplit(serve(saying({"versions": ["3"], "predictions": [[0.0, 1.0]]}))).port
     monkeypatch.setattr("hyperflow.demo.predictor._POD_PORT", listening)
     return str(refusing)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperflow import data
-from hyperflow.data import Dataset
+from hyperflow import datasets
+from hyperflow.datasets import Dataset
 from tests.helpers_trainer import Ended, free_ports, run, run_cold, start, start_cluster
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
@@ -26,7 +26,7 @@ METRICS = ("loss", "accuracy", "validation-loss", "validation-accuracy")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYPERFLOW_VOLUME", str(tmp_path_factory.mktemp("volume")))
-        return data.load(str(SMALL), "fashion-mnist-small")
+        return datasets.load(str(SMALL), "fashion-mnist-small")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from hyperflow.engines.local.search import Search
 from hyperflow.engines.local.services import Services
 from hyperflow.engines.local.training import Training
 from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.volume import paths
 
 __all__ = ["LocalEngine", "create"]
 
@@ -17,7 +18,7 @@ class LocalEngine(Engine):
 
     def __init__(self, report: progress.Report = progress.to_stdout) -> None:
         super().__init__(report)
-        self.services = Services(volume.root() / "services")
+        self.services = Services(paths.services())
 
     def check(self, tune: TuneSpec, serve: ServeSpec) -> None:
         with volume.writable(volume.root()):
@@ -25,13 +26,13 @@ class LocalEngine(Engine):
         self.services.check_port(serve)
 
     def tune(self, spec: TuneSpec) -> TuneResult:
-        folder = volume.run_path(spec.run_id) / "tune"
+        folder = paths.tuning(spec.run_id)
         with volume.writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return Search(spec, folder, self.report).run()
 
     def train(self, spec: TrainSpec) -> TrainResult:
-        return Training(spec, volume.run_path(spec.run_id) / "train", self.report).run()
+        return Training(spec, paths.training(spec.run_id), self.report).run()
 
     def serve(self, spec: ServeSpec) -> Endpoint:
         return self.services.stage(spec)

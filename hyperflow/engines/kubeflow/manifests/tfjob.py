@@ -19,6 +19,7 @@ from hyperflow.engines.kubeflow.manifests.common import (
 )
 from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Compute, Trainer, TrainSpec, TuneSpec, fingerprint
+from hyperflow.volume import paths
 
 if TYPE_CHECKING:
     from kubeflow.training import KubeflowOrgV1TFJobSpec
@@ -43,7 +44,7 @@ def tfjob(spec: TrainSpec) -> Manifest:
     argv = spec.trainer.argv(
         in_pod(spec.data_path, "data_path"), spec.parameters, spec.epochs, in_pod(spec.model_path, "model_path")
     )
-    folder = Path(volume.MOUNT_PATH) / "runs" / spec.run_id / "train"
+    folder = paths.training(spec.run_id, Path(volume.MOUNT_PATH))
     env = environment(
         HYPERFLOW_CHECKPOINT_DIR=str(folder / "checkpoint"), HYPERFLOW_TENSORBOARD_DIR=str(folder / "tensorboard")
     )

@@ -1,6 +1,6 @@
 """Where a data set's four files come from: a folder, a URL, the cache, the system's package or its publisher.
 
-What is read here is not trusted yet: sizes and times are bounded, the content is judged in `hyperflow.data`.
+What is read here is not trusted yet: sizes and times are bounded, the content is judged in `hyperflow.datasets`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import tenacity
 
-from hyperflow import fashion_mnist
+from hyperflow.datasets import fashion_mnist
 from hyperflow.errors import DataError
 
 if TYPE_CHECKING:

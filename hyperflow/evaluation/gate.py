@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hyperflow.compare import Comparison
+from hyperflow.evaluation.compare import Comparison
 from hyperflow.specs import ModelRef
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +10,10 @@ import numpy.typing as npt
 
 from hyperflow import client
 from hyperflow.client import Access
-from hyperflow.data import Dataset
+from hyperflow.datasets import Dataset
 from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint
 
-_BODY_SHOWN = 500
-_LARGEST = 1e300  # neither infinite nor not a number, and no integer that a float cannot hold
 _SEED = 0
 
 
@@ -61,43 +57,16 @@ def run(
     Raises:
         JobFailed: A request got no answer, or not one of the right form.
     """
-    predict(endpoint, images[:1], access, seconds)
+    client.predict(endpoint, images[:1], access, seconds)
     answers, took = [], []
     for image in images:
         started = time.perf_counter()
-        answers.append(predict(endpoint, image[None], access, seconds)[0])
+        answers.append(client.predict(endpoint, image[None], access, seconds)[0])
         took.append(time.perf_counter() - started)
     probabilities = np.asarray(answers, dtype=np.float64)
     accuracy = float(np.mean(probabilities.argmax(axis=1) == labels))
     p50, p99 = np.percentile(np.asarray(took) * 1000, [50, 99])
     return SmokeTest(accuracy, len(labels), float(p50), float(p99), probabilities)
-
-
-def predict(
-    endpoint: Endpoint,
-    images: npt.NDArray[np.uint8],
-    access: Access | None = None,
-    seconds: float = client.SECONDS,
-) -> list[list[float]]:
-    """Ask for the classes of some images over the V1 protocol, the arguments being those of `run`.
-
-    Raises:
-        JobFailed: There is no answer, or not one of the right form.
-    """
-    instances = [{"flatten_input": image.reshape(-1).tolist()} for image in images]
-    url = f"{endpoint.url}/v1/models/{endpoint.name}:predict"
-    answer = client.post(url, {"instances": instances}, access, seconds)
-    predictions = answer.get("predictions")
-    if not isinstance(predictions, list) or not all(_is_row(row) for row in predictions):
-        raise JobFailed(
-            f"{endpoint.url} does not answer with a list of probabilities an image", json.dumps(answer)[:_BODY_SHOWN],
-            "see whether the right model is served",
-        )  # fmt: skip
-    if len({len(row) for row in predictions}) > 1:
-        raise JobFailed(f"{endpoint.url} answers with rows of different lengths")
-    if len(predictions) != len(images):
-        raise JobFailed(f"{endpoint.url} gave {len(predictions)} answers to {len(images)} images")
-    return predictions
 
 
 def choose(dataset: Dataset, instances: int) -> npt.NDArray[np.intp]:
@@ -124,11 +93,3 @@ def judge(result: SmokeTest, accuracy_floor: float, p99_ms: float) -> None:
             f"99 % of requests took up to {result.p99_ms:.1f} ms; the ceiling is {p99_ms:g}",
             "give the service more cpu or replicas, or raise the ceiling",
         )  # fmt: skip
-
-
-def _is_row(row: object) -> bool:
-    return (
-        isinstance(row, Sequence)
-        and len(row) > 0
-        and all(isinstance(value, float | int) and abs(value) < _LARGEST for value in row)
-    )

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hyperflow import progress, runs, volume
+from hyperflow import progress, volume
 from hyperflow.errors import Conflict
+from hyperflow.volume import paths, runs
 
 STEP_SECONDS = 1800
 """How long a lease outlasts the step that took it, for the next step's pod to start."""
@@ -81,9 +82,9 @@ def _conflict(model_name: str, lease: dict[str, Any]) -> Conflict:
 
 @contextlib.contextmanager
 def _locked(model_name: str) -> Iterator[Path]:
-    folder = volume.root() / "models" / model_name
-    with volume.writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder / ".lease"
+    lock = paths.lease_lock(model_name)
+    with volume.writable(lock.parent):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield paths.lease(model_name)

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from hyperflow import fashion_mnist, sources, volume
+from hyperflow import volume
+from hyperflow.datasets import fashion_mnist, sources
 from hyperflow.errors import DataError, Unavailable
 
 PACKAGE = "dataset-fashion-mnist"

@@ -9,11 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from hyperflow import cards, compare, data, drift, report, retention
+from hyperflow import datasets, report
 from hyperflow.engines import Engine, get_engine
+from hyperflow.evaluation import compare, drift
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint, Value
-from hyperflow.steps import Step, read_evaluation, write_page
+from hyperflow.steps.context import Step, read_evaluation, write_page
+from hyperflow.volume import cards, retention
 
 Action = Literal["skip", "train", "tune"]
 
@@ -117,7 +119,7 @@ def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tu
     Returns:
         The plan, and the metrics that led to it.
     """
-    dataset = data.open_dataset(data_path)
+    dataset = datasets.open_dataset(data_path)
     engine = get_engine()
     _tidy(current, parameters, dataset.name, engine)
     endpoint = engine.serving(parameters.model_name)
@@ -140,7 +142,11 @@ def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tu
 
 
 def gather(
-    current: Step, parameters: Parameters, dataset: data.Dataset, endpoint: Endpoint | None, drifted: drift.Drift | None
+    current: Step,
+    parameters: Parameters,
+    dataset: datasets.Dataset,
+    endpoint: Endpoint | None,
+    drifted: drift.Drift | None,
 ) -> Facts:
     """Find out what the plan is made from; the serving model reads the test set where that is not its own.
 

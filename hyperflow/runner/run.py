@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
-import json
 import os
-import re
 import secrets
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,34 +18,18 @@ from types import FrameType
 from typing import Any, TextIO
 
 import psutil
-import yaml
 
-from hyperflow import summary, volume
+from hyperflow import volume
 from hyperflow.engines.local import processes
 from hyperflow.engines.local.services import KEEP, Services
-from hyperflow.errors import Cancelled, HyperflowError, InvalidParameter, JobFailed, Unavailable
+from hyperflow.errors import Cancelled, JobFailed, Unavailable
 from hyperflow.parameters import PORT, Parameters
-from hyperflow.progress import Progress
+from hyperflow.report import run as summary
+from hyperflow.runner.output import Listener, Output
 from hyperflow.specs import check_run_id
 from hyperflow.steps import RUN_ID
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_STARTED = re.compile(r"Executing task '([a-z-]+?)(?:-\d+)?'")  # a step that stands twice in a pipeline has a number
-_FAILED = re.compile(r"\s*error: ")
 _TRIES = 5
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Who is told how a run goes.
-
-    Args:
-        stage: Called with each stage's name when it starts.
-        progress: Called with each step forward.
-    """
-
-    stage: Callable[[str], None]
-    progress: Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -73,46 +54,6 @@ class Request:
 def new_run_id() -> str:
     """Make an id that sorts by time and that no other run has."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def read_values(pipeline: Path, assignments: Iterator[str] | list[str]) -> dict[str, Any]:
-    """Read `name=value` texts by the types that the compiled pipeline declares.
-
-    Raises:
-        InvalidParameter: There is no such parameter, or the text does not read as its type.
-    """
-    types = declared(pipeline)
-    values = {}
-    for assignment in assignments:
-        name, found, text = assignment.partition("=")
-        if not found:
-            raise InvalidParameter("--set", assignment, "name=value")
-        if name not in types:
-            raise InvalidParameter("--set", name, _instead(name, list(types)))
-        values[name] = _typed(name, text, types[name]["parameterType"])
-    return values
-
-
-def declared(pipeline: Path) -> dict[str, dict[str, Any]]:
-    """Return the parameters that a compiled pipeline declares: type, default and description by name.
-
-    Raises:
-        Unavailable: There is no such pipeline.
-    """
-    try:
-        with pipeline.open(encoding="utf-8") as file:
-            specification = next(yaml.load_all(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except OSError as error:
-        raise Unavailable(f"there is no pipeline at {pipeline}", str(error), "run `python compile.py`") from error
-    parameters: dict[str, dict[str, Any]] = specification["root"]["inputDefinitions"]["parameters"]
-    return parameters
-
-
-def whole(pipeline: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the whole numbers whole again that KFP writes as floats."""
-    types = declared(pipeline)
-    integers = {name for name in values if types[name]["parameterType"] == "NUMBER_INTEGER"}
-    return {name: int(value) if name in integers else value for name, value in values.items()}
 
 
 def run(request: Request, listener: Listener) -> dict[str, Any]:
@@ -142,7 +83,7 @@ def _execute(request: Request, folder: Path, listener: Listener) -> None:
     """Have kfp.local run the steps, with what they print going to the log and the listener."""
     from kfp import components, local
 
-    logging_to = _Output(folder / "log.txt", listener)
+    logging_to = Output(folder / "log.txt", listener)
     with warnings.catch_warnings(), logging_to, contextlib.redirect_stdout(logging_to):
         warnings.simplefilter("ignore")  # that images and limits have no effect here
         local.init(
@@ -168,49 +109,6 @@ class _Reported(JobFailed):
 
     def __str__(self) -> str:
         return self.what
-
-
-class _Output(io.TextIOBase):
-    """What kfp.local prints: kept in the log, and sorted for the listener."""
-
-    def __init__(self, log: Path, listener: Listener) -> None:
-        with volume.writable(log.parent):
-            self._log = log.open("a", encoding="utf-8")
-        self._listener = listener
-        self._rest = ""
-        self._failure: list[str] = []
-
-    @property
-    def failure(self) -> str:
-        """The error that a step printed last."""
-        return "\n".join(self._failure)
-
-    def write(self, text: str) -> int:
-        """Take some text; act on each line once it is whole."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._take(_ANSI.sub("", line).removeprefix("    "))
-        return len(text)
-
-    def close(self) -> None:
-        """Close the log."""
-        self._log.close()
-        super().close()
-
-    def _take(self, line: str) -> None:
-        with volume.writable(Path(self._log.name).parent):
-            self._log.write(line + "\n")
-            self._log.flush()
-        started = _STARTED.search(line)
-        progress = Progress.parse(line)
-        if started:
-            self._listener.stage(started[1].replace("-", "_"))
-        elif progress:
-            self._listener.progress(progress)
-        elif _FAILED.match(line):
-            self._failure = [line.strip().removeprefix("error: ")]
-        elif self._failure and line.startswith("  "):
-            self._failure.append(line)
 
 
 def _dags(specification: Any) -> Iterator[Any]:
@@ -322,33 +220,3 @@ def _stop_services(run_id: str) -> None:
     services = Services(volume.root() / "services")
     for name in services.names():
         services.stop(name, run_id)
-
-
-def _typed(name: str, text: str, kind: str) -> Any:
-    """Read a value's text by its KFP type."""
-    if kind == "STRING":
-        return text
-    try:
-        value: Any = json.loads(text.lower() if kind == "BOOLEAN" else text)
-    except ValueError:
-        value = None
-    wanted: dict[str, tuple[type, ...]] = {
-        "NUMBER_INTEGER": (int,), "NUMBER_DOUBLE": (int, float), "BOOLEAN": (bool,), "LIST": (list,), "STRUCT": (dict,),
-    }  # fmt: skip
-    words = {
-        "NUMBER_INTEGER": "a whole number", "NUMBER_DOUBLE": "a number", "BOOLEAN": "true or false",
-        "LIST": "a JSON list", "STRUCT": "a JSON object",
-    }  # fmt: skip
-    if not isinstance(value, wanted[kind]) or (isinstance(value, bool) and kind != "BOOLEAN"):
-        raise InvalidParameter(name, text, words[kind])
-    return float(value) if kind == "NUMBER_DOUBLE" else value  # type: ignore[arg-type]
-
-
-def _instead(name: str, names: list[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, names, 3)
-    return f"a parameter of the pipeline: {' or '.join(close) if close else ', '.join(sorted(names))}"
-
-
-__all__ = ["HyperflowError", "Listener", "Request", "declared", "new_run_id", "read_values", "run"]

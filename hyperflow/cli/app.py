@@ -57,7 +57,8 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a pipeline on this machine, to a tested, served model."""
-    from hyperflow import runner, schedule
+    from hyperflow import runner
+    from hyperflow.runner import schedule
 
     with _told(debug):
         _use_volume(folder)
@@ -149,13 +150,14 @@ def predict(
     A token or a session cookie that an ingress asks for comes from HYPERFLOW_TOKEN or HYPERFLOW_COOKIE (a value, or @
     and a file's path), never from the command line, where other users of the machine could read it.
     """
-    from hyperflow import client, data, smoke, steps
+    from hyperflow import client, datasets, steps
     from hyperflow import report as pages
+    from hyperflow.evaluation import smoke
 
     with _told(debug):
         _use_volume(folder)
         endpoint, access = client.reach(name, url, host) if url or host else (_served_here(name), client.Access())
-        tested = data.load(source, dataset)
+        tested = datasets.load(source, dataset)
         chosen = smoke.choose(tested, instances)
         images, labels = tested.images("test")[chosen], tested.labels("test")[chosen]
         result = smoke.run(endpoint, images, labels, access, timeout)
@@ -260,10 +262,10 @@ def render(
 ) -> None:
     """Print the Experiment, TFJob and InferenceService that a run would create, without a cluster."""
     with _told(debug):
-        from hyperflow import cluster_commands
+        from hyperflow.cli import cluster
 
         values = _all_values(pipeline, assignments)
-        print(cluster_commands.render(Parameters(**values), run_id, kserve_version, kserve_mode), end="")
+        print(cluster.render(Parameters(**values), run_id, kserve_version, kserve_mode), end="")
 
 
 @app.command()
@@ -275,10 +277,10 @@ def preflight(
 ) -> None:
     """Look at everything that a run needs of a cluster's namespace; exit 1 where something is missing."""
     with _told(debug):
-        from hyperflow import cluster_commands
+        from hyperflow.cli import cluster
 
-        checks = cluster_commands.survey(namespace, Parameters(**_all_values(pipeline, assignments)))
-        if not cluster_commands.show(checks, console):
+        checks = cluster.survey(namespace, Parameters(**_all_values(pipeline, assignments)))
+        if not cluster.show(checks, console):
             raise typer.Exit(1)
 
 
@@ -286,9 +288,9 @@ def preflight(
 def reap(namespace: Namespace = "", debug: Debug = False) -> None:
     """Delete the jobs that runs which have ended left in a cluster's namespace."""
     with _told(debug):
-        from hyperflow import cluster_commands
+        from hyperflow.cli import cluster
 
-        for name in cluster_commands.reap_namespace(namespace):
+        for name in cluster.reap_namespace(namespace):
             console.print(f"deleted {name}", highlight=False)
 
 
@@ -297,7 +299,7 @@ def find_pipeline(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return Path(name)
     here = Path("build") / f"{name}.yaml"
-    return here if here.exists() else Path(__file__).parents[1] / "build" / f"{name}.yaml"
+    return here if here.exists() else Path(__file__).parents[2] / "build" / f"{name}.yaml"
 
 
 def main() -> None:

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from hyperflow import cards, client, compare, data, drift, gate, lease, report, runs, smoke, volume
+from hyperflow import client, datasets, report, volume
 from hyperflow.engines import get_engine
 from hyperflow.errors import Cancelled, Conflict, HyperflowError, JobFailed
+from hyperflow.evaluation import compare, drift, gate, smoke
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint, ModelRef
-from hyperflow.steps import Step, read_evaluation, write_page
+from hyperflow.steps.context import Step, read_evaluation, write_page
+from hyperflow.volume import cards, lease, paths, runs
 
 _TEST_SECONDS = 3600  # the time limit of the step that tests (pipelines/release.py)
 
@@ -68,7 +70,7 @@ def predict(
 def _test_and_promote(
     current: Step, parameters: Parameters, endpoint: Endpoint, data_path: str, page: str
 ) -> tuple[smoke.SmokeTest, Endpoint]:
-    dataset = data.open_dataset(data_path)
+    dataset = datasets.open_dataset(data_path)
     chosen = smoke.choose(dataset, parameters.smoke_instances)
     images, labels = dataset.images("test")[chosen], dataset.labels("test")[chosen]
     try:
@@ -97,7 +99,7 @@ def _deployed(run_id: str, endpoint: Endpoint) -> Endpoint:
     if now is not None and now.model.path == endpoint.model.path:
         return now
     what = f"{endpoint.model.path} is no longer deployed as {endpoint.name}"
-    taken_back = _taken_back(run_id)
+    taken_back = paths.taken_back(run_id)
     if taken_back.exists():
         raise JobFailed(what, f"an earlier attempt of this step has taken it back: {taken_back.read_text()}")
     raise JobFailed(
@@ -107,26 +109,22 @@ def _deployed(run_id: str, endpoint: Endpoint) -> Endpoint:
 
 def _restored(run_id: str, endpoint: Endpoint, failure: HyperflowError) -> JobFailed:
     """Put the previous model back and say both what failed and what is served now, to a later attempt too."""
-    volume.write_text(_taken_back(run_id), str(failure))
+    volume.write_text(paths.taken_back(run_id), str(failure))
     try:
         back = get_engine().restore(endpoint.name)
         now = f"the previous model ({back.model.path}) is served again at {back.url}"
         error = JobFailed(f"{failure.what}; {now}", failure.why, failure.remedy)
     except JobFailed as second:
         error = JobFailed(f"{failure.what}, and nothing could be put back", f"{failure.why}\n{second}", failure.remedy)
-    volume.write_text(_taken_back(run_id), str(error))
+    volume.write_text(paths.taken_back(run_id), str(error))
     return error
-
-
-def _taken_back(run_id: str) -> Path:
-    return volume.run_path(run_id) / "taken-back.txt"
 
 
 def _compare(candidate: ModelRef, serving: Endpoint | None, data_path: str, force: bool) -> compare.Comparison | None:
     """Have the serving model read the candidate's test set; a forced run does without where it does not answer."""
     if serving is None or serving.model.run_id == candidate.run_id:
         return None
-    dataset = data.open_dataset(data_path)
+    dataset = datasets.open_dataset(data_path)
     labels = dataset.labels("test")
     try:
         with drift.own_questions(serving):

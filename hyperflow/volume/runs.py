@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hyperflow import volume
+from hyperflow.volume import paths
 
 
 def record(run_id: str, stage: str) -> dict[str, Any]:
     """Return what a step of a run wrote down, or nothing."""
-    path = volume.run_path(run_id) / "steps" / f"{stage}.json"
+    path = paths.step_records(run_id) / f"{stage}.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -42,13 +42,13 @@ def may_run(run_id: str, longest: float) -> bool:
         return held
     if _is_complete(run_id):
         return False
-    return time.time() - _last_sign(volume.run_path(run_id)) < longest
+    return time.time() - _last_sign(paths.run_path(run_id)) < longest
 
 
 def _held(run_id: str) -> bool | None:
     """Tell whether a process here holds the run; None where the run has no lock, as on a cluster."""
     try:
-        with (volume.run_path(run_id) / "lock").open() as lock:
+        with paths.run_lock(run_id).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None

@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperflow import cards, data, progress, report, volume
+from hyperflow import datasets, progress, report, volume
 from hyperflow.engines import get_engine
 from hyperflow.errors import Cancelled, HyperflowError, JobFailed
 from hyperflow.parameters import Parameters
 from hyperflow.specs import ModelRef, TrainResult, Trial, TuneResult, Value, check_run_id
+from hyperflow.volume import cards
 
 RUN_ID = "HYPERFLOW_RUN_ID"
 """Environment variable that names the run where KFP's own id would not do: on this machine, so that a run can go on."""
@@ -89,9 +90,9 @@ def check(current: Step, parameters: Parameters) -> None:
     current.record.update(model_name=parameters.model_name)
 
 
-def load_data(current: Step, parameters: Parameters) -> data.Dataset:
+def load_data(current: Step, parameters: Parameters) -> datasets.Dataset:
     """Put the verified data set on the volume."""
-    dataset = data.load(parameters.data_source, parameters.dataset)
+    dataset = datasets.load(parameters.data_source, parameters.dataset)
     current.record.update(dataset=asdict(dataset))
     counts = f"{dataset.train_count} training and {dataset.test_count} test images"
     current.say(f"{dataset.name}: {counts} at {dataset.path}")
@@ -127,7 +128,7 @@ def train(
         )  # fmt: skip
     model = ModelRef(
         str(Path(result.model_path).parent), current.run_id, result.metrics["test-accuracy"],
-        data.open_dataset(data_path).digest, best,
+        datasets.open_dataset(data_path).digest, best,
     )  # fmt: skip
     evaluation = read_evaluation(model.path)
     _remember(parameters, model, cards.code(spec), tuned)
@@ -165,7 +166,7 @@ def _test_images(data_path: str, evaluation: Mapping[str, Any]) -> dict[int, Any
     wanted = [entry["index"] for entry in evaluation.get("misread", [])]
     if not wanted:
         return {}
-    images = data.open_dataset(data_path).images("test")
+    images = datasets.open_dataset(data_path).images("test")
     return {index: images[index] for index in wanted}
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperflow import report, volume
+from hyperflow import volume
+from hyperflow.report import pages as report
 
 STAGES = ("check", "load_data", "plan", "tune", "train", "decide", "deploy", "predict")
 
@@ -71,12 +72,12 @@ def _pages(records: Records) -> list[str]:
 
 
 def _misread(records: Records) -> dict[int, Any]:
-    from hyperflow import data
+    from hyperflow import datasets
 
     wanted = [entry["index"] for entry in records["train"]["evaluation"].get("misread", [])]
     if not wanted:
         return {}
-    images = data.open_dataset(records["load_data"]["dataset"]["path"]).images("test")
+    images = datasets.open_dataset(records["load_data"]["dataset"]["path"]).images("test")
     return {index: images[index] for index in wanted}
 
 

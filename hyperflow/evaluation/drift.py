@@ -21,11 +21,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from pathlib import Path
 
 from hyperflow import client, volume
 from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint
+from hyperflow.volume import paths
 
 LEAST_INSTANCES = 100
 """Answers below which nothing is said: by chance alone ten classes then have an index of about 0.1."""
@@ -191,14 +191,10 @@ def own_questions(endpoint: Endpoint) -> Iterator[None]:
 
 def _read_mark(name: str) -> Traffic:
     try:
-        return Traffic(**json.loads(_mark(name).read_text(encoding="utf-8")))
+        return Traffic(**json.loads(paths.traffic(name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return Traffic({})
 
 
 def _write_mark(name: str, mark: Traffic) -> None:
-    volume.write_text(_mark(name), json.dumps(asdict(mark)))
-
-
-def _mark(name: str) -> Path:
-    return volume.root() / "models" / name / "traffic.json"
+    volume.write_text(paths.traffic(name), json.dumps(asdict(mark)))

@@ -18,9 +18,9 @@ from pathlib import Path
 import hyperflow
 from hyperflow import volume
 from hyperflow.specs import TrainSpec, Value, fingerprint, format_value
+from hyperflow.volume import paths
 
 CARD = "card.json"
-RELEASED = "released.json"
 
 _RELEASED_KEPT = 2  # the one serving and the one before it
 
@@ -91,7 +91,7 @@ def read(folder: Path) -> Card | None:
 
 def all_of(model_name: str) -> list[Card]:
     """Return the cards of a model's runs, the oldest first."""
-    folders = (volume.root() / "models" / model_name).glob("[!.]*")
+    folders = paths.models(model_name).glob("[!.]*")
     cards = [card for folder in folders if (card := read(folder))]
     return sorted(cards, key=lambda card: card.made)
 
@@ -99,20 +99,16 @@ def all_of(model_name: str) -> list[Card]:
 def release(model_name: str, run_id: str) -> None:
     """Remember that a run's model has gone live."""
     runs = [run for run in released(model_name) if run != run_id]
-    volume.write_text(_released(model_name), json.dumps([*runs, run_id][-_RELEASED_KEPT:]))
+    volume.write_text(paths.released(model_name), json.dumps([*runs, run_id][-_RELEASED_KEPT:]))
 
 
 def released(model_name: str) -> list[str]:
     """Return the runs whose models went live last, the one before it first."""
     try:
-        runs: list[str] = json.loads(_released(model_name).read_text(encoding="utf-8"))
+        runs: list[str] = json.loads(paths.released(model_name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return runs
-
-
-def _released(model_name: str) -> Path:
-    return volume.root() / "models" / model_name / RELEASED
 
 
 def _files(command: Sequence[str]) -> list[Path]:

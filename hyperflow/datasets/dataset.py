@@ -5,7 +5,7 @@
         dataset.json                    name, digest, counts, class names, MD5 of the files, source
 
 The digest is that of the unpacked contents, so it does not depend on who packed them.
-`python -m hyperflow.data` fetches Fashion-MNIST into the user's cache (docs/decisions/fashion-mnist-digests.md).
+`python -m hyperflow.datasets` fetches Fashion-MNIST into the user's cache (docs/decisions/fashion-mnist-digests.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hyperflow import fashion_mnist, fetch, sources, volume
-from hyperflow.errors import DataError, HyperflowError, InvalidParameter
-from hyperflow.idx import GZIP_MAGIC, Bytes, pack, parse_idx, read_idx, unpack
-from hyperflow.sources import FILES, Found
+from hyperflow import volume
+from hyperflow.datasets import fashion_mnist, sources
+from hyperflow.datasets.idx import GZIP_MAGIC, Bytes, pack, parse_idx, read_idx, unpack
+from hyperflow.datasets.sources import FILES, Found
+from hyperflow.errors import DataError, InvalidParameter
+from hyperflow.volume import paths
 
 Split = Literal["train", "test"]
 
@@ -97,6 +98,17 @@ def load(source: str, dataset: str) -> Dataset:
                 (folder / name).write_bytes(content)
             (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return open_dataset(str(target))
+
+
+def newest(dataset: str) -> Dataset | None:
+    """Open the state of a data set that was put on the volume last, or return None where it has none.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    stored = paths.dataset_states(dataset).glob(f"*/{DESCRIPTION}")
+    last = max(stored, key=lambda path: path.stat().st_mtime, default=None)
+    return open_dataset(str(last.parent)) if last else None
 
 
 def open_dataset(path: str) -> Dataset:
@@ -219,17 +231,3 @@ def _labels(split: Split) -> str:
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def main() -> int:
-    """Fetch Fashion-MNIST into the cache unless it is there, and print its folder."""
-    try:
-        print(fetch.fetch(sources.cache_folder(fashion_mnist.NAME)))
-    except HyperflowError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,10 +1,7 @@
-"""The volume: one folder that every step and job sees, and the way things appear on it.
+"""How things appear on the volume: whole or not at all.
 
-    data/<dataset>/<digest>/          a data set, verified, never changed once there
-    runs/<run id>/                    checkpoints, trial logs, study, report
-    models/<model name>/<run id>/1/   a SavedModel; 1 is the version folder TensorFlow Serving wants
-
-Nothing half-written is ever visible: `staged` writes beside the place and renames into it.
+`staged` writes a folder beside its place and renames it there; `write_text` does so with a small file. What killed
+writers left is removed by the next one.
 """
 
 from __future__ import annotations
@@ -21,33 +18,7 @@ from pathlib import Path
 
 from hyperflow.errors import Conflict, Unavailable
 
-ENVIRONMENT = "HYPERFLOW_VOLUME"
-MOUNT_PATH = "/mnt/hyperflow"
-"""Where every pod mounts the claim."""
-
-MODEL_VERSION = "1"
-
 _ABANDONED = 24 * 3600.0  # seconds after which a writer on another machine counts as gone
-
-
-def root() -> Path:
-    """Return the volume's folder: HYPERFLOW_VOLUME, else where pods mount the claim."""
-    return Path(os.environ.get(ENVIRONMENT) or MOUNT_PATH).absolute()
-
-
-def data_path(dataset: str, digest: str) -> Path:
-    """Return the folder of one state of a data set."""
-    return root() / "data" / dataset / digest
-
-
-def run_path(run_id: str) -> Path:
-    """Return the folder of a run."""
-    return root() / "runs" / run_id
-
-
-def model_path(model_name: str, run_id: str) -> Path:
-    """Return the folder that a run's model is served from; the SavedModel is in its version folder."""
-    return root() / "models" / model_name / run_id
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperflow import cards, runs, volume
+from hyperflow import volume
+from hyperflow.volume import cards, paths, runs
 
 _TRASH = ".trash-"
 
@@ -45,8 +46,8 @@ def sweep(model_name: str, run_id: str, dataset: str, keep: Keep, live: Callable
         live: Returns the runs whose models serve or may have to serve again; asked after it is known who is at work,
             so that a run which ends meanwhile is found either at work or live.
     """
-    models, folder = volume.root() / "models" / model_name, volume.root() / "runs"
-    for place in (models, folder, volume.root() / "data" / dataset):
+    models, folder = paths.models(model_name), paths.all_runs()
+    for place in (models, folder, paths.dataset_states(dataset)):
         for left in place.glob(f"{_TRASH}*"):
             shutil.rmtree(left, ignore_errors=True)
     made, ours = _names(models), [name for name in _names(folder) if _is_of(name, model_name)]
@@ -58,7 +59,7 @@ def sweep(model_name: str, run_id: str, dataset: str, keep: Keep, live: Callable
     for path in gone:
         _delete(path)
     for name in old_runs:
-        (volume.root() / "services" / f"{model_name}-{name}.log").unlink(missing_ok=True)
+        paths.service_log(model_name, name).unlink(missing_ok=True)
     gone += list(_unused_data(dataset, keep.longest))
     return [str(path.relative_to(volume.root())) for path in gone]
 
@@ -73,14 +74,14 @@ def _surplus(
 
 def _unused_data(dataset: str, longest: float) -> Iterator[Path]:
     """Delete the states of a data set that no run and no model left on the volume has used."""
-    used = {card.data for path in (volume.root() / "models").glob("*/[!.]*") if (card := cards.read(path))}
-    for name in _names(volume.root() / "runs"):
+    used = {card.data for path in paths.all_models().glob("*/[!.]*") if (card := cards.read(path))}
+    for name in _names(paths.all_runs()):
         loaded = runs.record(name, "load_data").get("dataset")
         if loaded:
             used.add(loaded["digest"])
         elif runs.may_run(name, longest):
             return  # it may have found its data there already, and not said so yet
-    folder = volume.root() / "data" / dataset
+    folder = paths.dataset_states(dataset)
     for name in _names(folder):
         if name not in used:
             _delete(folder / name)

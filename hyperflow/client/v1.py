@@ -1,0 +1,62 @@
+"""KServe's V1 protocol: instances in, a row of probabilities each out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hyperflow.client.access import Access
+from hyperflow.client.http import SECONDS, post
+from hyperflow.errors import JobFailed
+from hyperflow.specs import Endpoint
+
+_BODY_SHOWN = 500
+_LARGEST = 1e300  # neither infinite nor not a number, and no integer that a float cannot hold
+
+
+def predict_url(endpoint: Endpoint) -> str:
+    """Return the address that a service's predictions are asked at."""
+    return f"{endpoint.url}/v1/models/{endpoint.name}:predict"
+
+
+def predict(
+    endpoint: Endpoint,
+    images: npt.NDArray[np.uint8],
+    access: Access | None = None,
+    seconds: float = SECONDS,
+) -> list[list[float]]:
+    """Ask for the classes of some images over the V1 protocol, one row of probabilities each.
+
+    Args:
+        endpoint: Where to ask.
+        images: Raw pixels 0–255, uint8 [n, height, width].
+        access: How requests get there; by default as the environment says.
+        seconds: How long an answer may take.
+
+    Raises:
+        JobFailed: There is no answer, or not one of the right form.
+    """
+    instances = [{"flatten_input": image.reshape(-1).tolist()} for image in images]
+    answer = post(predict_url(endpoint), {"instances": instances}, access, seconds)
+    predictions = answer.get("predictions")
+    if not isinstance(predictions, list) or not all(_is_row(row) for row in predictions):
+        raise JobFailed(
+            f"{endpoint.url} does not answer with a list of probabilities an image", json.dumps(answer)[:_BODY_SHOWN],
+            "see whether the right model is served",
+        )  # fmt: skip
+    if len({len(row) for row in predictions}) > 1:
+        raise JobFailed(f"{endpoint.url} answers with rows of different lengths")
+    if len(predictions) != len(images):
+        raise JobFailed(f"{endpoint.url} gave {len(predictions)} answers to {len(images)} images")
+    return predictions
+
+
+def _is_row(row: object) -> bool:
+    return (
+        isinstance(row, Sequence)
+        and len(row) > 0
+        and all(isinstance(value, float | int) and abs(value) < _LARGEST for value in row)
+    )

@@ -1,0 +1,1 @@
+"""Judging models: against a floor, against each other, where they are served, and over time."""

@@ -1,0 +1,72 @@
+"""What kfp.local prints: kept in the run's log, and sorted for whoever watches the run."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperflow import volume
+from hyperflow.progress import Progress
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_STARTED = re.compile(r"Executing task '([a-z-]+?)(?:-\d+)?'")  # a step that stands twice in a pipeline has a number
+_FAILED = re.compile(r"\s*error: ")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how a run goes.
+
+    Args:
+        stage: Called with each stage's name when it starts.
+        progress: Called with each step forward.
+    """
+
+    stage: Callable[[str], None]
+    progress: Callable[[Progress], None]
+
+
+class Output(io.TextIOBase):
+    """What kfp.local prints: kept in the log, and sorted for the listener."""
+
+    def __init__(self, log: Path, listener: Listener) -> None:
+        with volume.writable(log.parent):
+            self._log = log.open("a", encoding="utf-8")
+        self._listener = listener
+        self._rest = ""
+        self._failure: list[str] = []
+
+    @property
+    def failure(self) -> str:
+        """The error that a step printed last."""
+        return "\n".join(self._failure)
+
+    def write(self, text: str) -> int:
+        """Take some text; act on each line once it is whole."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._take(_ANSI.sub("", line).removeprefix("    "))
+        return len(text)
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+        super().close()
+
+    def _take(self, line: str) -> None:
+        with volume.writable(Path(self._log.name).parent):
+            self._log.write(line + "\n")
+            self._log.flush()
+        started = _STARTED.search(line)
+        progress = Progress.parse(line)
+        if started:
+            self._listener.stage(started[1].replace("-", "_"))
+        elif progress:
+            self._listener.progress(progress)
+        elif _FAILED.match(line):
+            self._failure = [line.strip().removeprefix("error: ")]
+        elif self._failure and line.startswith("  "):
+            self._failure.append(line)

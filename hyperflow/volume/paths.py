@@ -1,0 +1,137 @@
+"""Every place on the volume, in one table: no other module spells a folder's or a file's name.
+
+data/<dataset>/<digest>/                  a data set, verified, never changed once there
+runs/<run id>/                            all that belongs to one run
+    lock                                  held by the process that runs it, on this machine
+    log.txt  summary.json  report.html    what its steps printed and what came of it, on this machine
+    steps/<stage>.json                    what came of each step
+    tune/  train/                         trial logs, study, checkpoints, TensorBoard events
+    taken-back.txt                        why the smoke test took this run's model back
+models/<model name>/<run id>/1/           a SavedModel; 1 is the version folder TensorFlow Serving wants
+    ../card.json                          what it was made from, and what was decided about it
+models/<model name>/released.json         the runs whose models went live
+models/<model name>/.lease  .lock         whose turn it is to change the service
+models/<model name>/traffic.json          up to where the service's answers have been counted
+services/                                 this machine's servers: a record and a log each
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ENVIRONMENT = "HYPERFLOW_VOLUME"
+"""Environment variable with the volume's folder."""
+MOUNT_PATH = "/mnt/hyperflow"
+"""Where every pod mounts the claim."""
+MODEL_VERSION = "1"
+
+
+def root() -> Path:
+    """Return the volume's folder: HYPERFLOW_VOLUME, else where pods mount the claim."""
+    return Path(os.environ.get(ENVIRONMENT) or MOUNT_PATH).absolute()
+
+
+def dataset_states(dataset: str) -> Path:
+    """Return the folder of all states of a data set."""
+    return root() / "data" / dataset
+
+
+def data_path(dataset: str, digest: str) -> Path:
+    """Return the folder of one state of a data set."""
+    return dataset_states(dataset) / digest
+
+
+def all_runs() -> Path:
+    """Return the folder of all runs."""
+    return root() / "runs"
+
+
+def run_path(run_id: str) -> Path:
+    """Return the folder of a run."""
+    return all_runs() / run_id
+
+
+def run_lock(run_id: str) -> Path:
+    """Return the file that the process which runs a run holds."""
+    return run_path(run_id) / "lock"
+
+
+def run_log(run_id: str) -> Path:
+    """Return the file with all that a run's steps have printed."""
+    return run_path(run_id) / "log.txt"
+
+
+def run_summary(run_id: str) -> Path:
+    """Return the file with what a run came to."""
+    return run_path(run_id) / "summary.json"
+
+
+def run_report(run_id: str) -> Path:
+    """Return the page with what a run came to."""
+    return run_path(run_id) / "report.html"
+
+
+def step_records(run_id: str) -> Path:
+    """Return the folder of what came of each step of a run."""
+    return run_path(run_id) / "steps"
+
+
+def tuning(run_id: str) -> Path:
+    """Return the folder of a run's search."""
+    return run_path(run_id) / "tune"
+
+
+def training(run_id: str, volume: Path | None = None) -> Path:
+    """Return the folder of a run's training, on this volume or where another process sees it."""
+    return (volume or root()) / run_path(run_id).relative_to(root()) / "train"
+
+
+def taken_back(run_id: str) -> Path:
+    """Return the file that says why a run's model was taken back after its smoke test."""
+    return run_path(run_id) / "taken-back.txt"
+
+
+def all_models() -> Path:
+    """Return the folder of all models."""
+    return root() / "models"
+
+
+def models(model_name: str) -> Path:
+    """Return the folder of one model's runs."""
+    return all_models() / model_name
+
+
+def model_path(model_name: str, run_id: str) -> Path:
+    """Return the folder that a run's model is served from; the SavedModel is in its version folder."""
+    return models(model_name) / run_id
+
+
+def released(model_name: str) -> Path:
+    """Return the list of the runs whose models went live."""
+    return models(model_name) / "released.json"
+
+
+def lease(model_name: str) -> Path:
+    """Return the file that says whose turn it is to change a service."""
+    return models(model_name) / ".lease"
+
+
+def lease_lock(model_name: str) -> Path:
+    """Return the file that is locked while the lease is read or written."""
+    return models(model_name) / ".lock"
+
+
+def traffic(model_name: str) -> Path:
+    """Return the file that says up to where a service's answers have been counted."""
+    return models(model_name) / "traffic.json"
+
+
+def services() -> Path:
+    """Return the folder of this machine's servers."""
+    return root() / "services"
+
+
+def service_log(model_name: str, run_id: str) -> Path:
+    """Return the log of the server of a run's model."""
+    return services() / f"{model_name}-{run_id}.log"
