@@ -1,18 +1,42 @@
-"""The pipeline steps as KFP components: a typed signature each, and a thin body over `hyperflow.steps`.
+"""The pipeline steps as KFP components: a typed signature each, and a thin body over the step of the same name.
 
 Each runs in the `steps` image with nothing installed at run time; on this machine, in the
-interpreter that runs it.
+interpreter that runs it. An input that is a parameter is described by the table of parameters.
 """
 
 from __future__ import annotations
 
-import functools
+import inspect
 import os
+from collections.abc import Callable
+from typing import Any
 
 from kfp import dsl
+
+from hyperflow.parameters import TABLE
 
 VERSION = "0.1.0"
 IMAGE = os.environ.get("HYPERFLOW_IMAGE") or f"hyperflow-steps:{VERSION}"
 MODEL_IMAGE = os.environ.get("HYPERFLOW_MODEL_IMAGE") or f"hyperflow-model:{VERSION}"
 
-component = functools.partial(dsl.component, base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+
+def component(function: Callable[..., Any]) -> Any:
+    """Make a component of a function whose body runs as it stands here.
+
+    Its docstring needs to describe only the inputs that are no parameters, and those that mean something else here.
+    """
+    function.__doc__ = described(function)
+    return dsl.component(function, base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+
+
+def described(function: Callable[..., Any]) -> str:
+    """Return a function's docstring with the meaning of each parameter that it takes and does not describe itself."""
+    text = inspect.getdoc(function) or ""
+    own, of_table = text.partition("Returns:")[0], []
+    for name in inspect.signature(function).parameters:
+        if name in TABLE and f"\n    {name}: " not in own:
+            of_table.append(f"    {name}: {TABLE[name].meaning}")
+    if "Args:\n" not in text:
+        before, returns, after = text.partition("Returns:")
+        text = f"{before}Args:\n\n{returns}{after}"
+    return text.replace("Args:\n", "Args:\n" + "".join(f"{line}\n" for line in of_table), 1)

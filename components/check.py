@@ -57,23 +57,25 @@ def check(
     smoke_p99_ms: float,
     best_parameters: dict = {},
     retune_every: int = 0,
-    retune_accuracy_drop: float = 0.0,
-    retune_drift: float = 0.0,
-    keep_models: int = 2,
-    keep_runs: int = 1,
+    retune_accuracy_drop: float = 0.02,
+    retune_drift: float = 0.25,
+    keep_models: int = 10,
+    keep_runs: int = 30,
 ) -> str:
     """Judge every parameter of the run, and the namespace or machine that it would work in.
 
-    Takes all parameters of the pipeline, which describes them, and the run's id; those that have a default are the
-    recurring pipeline's alone.
+    Those that have a default are the recurring pipeline's alone.
+
+    Args:
+        run_id: The run's id.
 
     Returns:
         A line that says all is well.
     """
-    given = {name: value for name, value in locals().items() if name != "run_id"}
-    from hyperflow import steps
+    given = dict(locals())
     from hyperflow.parameters import Parameters
+    from hyperflow.steps import begin, check
 
-    with steps.step("check", run_id) as step:
-        steps.check(step, Parameters(**given))
+    with begin("check", run_id) as step:
+        check.run(step, Parameters.among(given))
     return "every parameter can work"

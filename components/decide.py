@@ -29,28 +29,19 @@ def decide(
         best_parameters: The hyper-parameters it was trained with.
         model_path: Its folder on the volume.
         accuracy: Its accuracy on the test set, 0 to 1.
-        model_name: The model's and the service's name, 1 to 40 of a-z, 0-9 and -.
-        accuracy_floor: Least accuracy on the test set, 0 to 1; a model below it is not deployed, and the run says so.
-        significance: Largest probability that the new model's lead over the one now serving is chance, 0 to 1.
-        force: Whether to deploy the new model whatever the comparison says; the verdict records it.
-        turn_timeout: Seconds to wait for another run that changes the service, up to 3000; 0 refuses at once.
         verdict: The answer, its reason and the numbers.
 
     Returns:
         `deploy` or `skip`.
     """
-    from hyperflow import steps
+    given = dict(locals())
     from hyperflow.parameters import Parameters
     from hyperflow.specs import ModelRef
-    from hyperflow.steps import release
+    from hyperflow.steps import begin, decide
 
-    with steps.step("decide", run_id) as step:
+    with begin("decide", run_id) as step:
         candidate = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)
-        parameters = Parameters(
-            model_name=model_name, accuracy_floor=accuracy_floor, significance=significance, force=force,
-            turn_timeout=turn_timeout,
-        )  # fmt: skip
-        decision, text = release.decide(step, parameters, candidate, data_path)
+        decision, text = decide.run(step, Parameters.among(given), candidate, data_path)
     with open(verdict.path, "w") as file:
         file.write(text)
     return "deploy" if decision.deploy else "skip"

@@ -32,34 +32,16 @@ def deploy(
         best_parameters: The hyper-parameters it was trained with.
         model_path: Its folder on the volume.
         accuracy: Its accuracy on the test set, 0 to 1.
-        claim: The ReadWriteMany volume claim that every step and job mounts.
-        model_name: The model's and the service's name, 1 to 40 of a-z, 0-9 and -.
-        cpu: Cores of each trial, worker and replica.
-        memory: Memory of each trial, worker and replica.
-        node_selector: Labels that nodes must have, {"label": "value"}.
-        tolerations: Kubernetes tolerations of trials, workers and replicas.
-        image_pull_secret: Secret to pull the trainer's and predictor's images with; empty for none.
-        serving_runtime: hyperflow (our own predictor) or tensorflow (TensorFlow Serving).
-        serving_image: Image of our own predictor.
-        min_replicas: Least replicas of the service.
-        max_replicas: Most replicas of the service.
-        canary_percent: Share of requests that the new model gets until the smoke test has passed; 100 for no canary.
-        deploy_timeout: Seconds for the new model to answer.
 
     Returns:
         URL of the deployed model.
     """
-    given = {
-        name: value
-        for name, value in locals().items()
-        if name not in ("run_id", "data_digest", "best_parameters", "model_path", "accuracy")
-    }
-    from hyperflow import steps
+    given = dict(locals())
     from hyperflow.parameters import Parameters
     from hyperflow.specs import ModelRef
-    from hyperflow.steps import release
+    from hyperflow.steps import begin, deploy
 
-    with steps.step("deploy", run_id) as step:
+    with begin("deploy", run_id) as step:
         model = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)
-        endpoint = release.deploy(step, Parameters(**given), model)
+        endpoint = deploy.run(step, Parameters.among(given), model)
     return endpoint.url

@@ -18,23 +18,20 @@ def load_data(
 
     Args:
         run_id: The run's id.
-        data_source: Where the data set is: a folder, or any URL fsspec reads, with the four IDX files; `auto` looks in
-            the cache, the system package's folder and the official address.
-        dataset: The data set's name; `fashion-mnist` is checked against its published digests, any other name has its
-            own.
         about: What was loaded.
 
     Returns:
         data_path: Folder of the verified data set on the volume.
         digest: Digest of its contents.
     """
+    given = dict(locals())
     from typing import NamedTuple
 
-    from hyperflow import steps
     from hyperflow.parameters import Parameters
+    from hyperflow.steps import begin, load_data
 
-    with steps.step("load_data", run_id) as step:
-        loaded = steps.load_data(step, Parameters(data_source=data_source, dataset=dataset))
+    with begin("load_data", run_id) as step:
+        loaded = load_data.run(step, Parameters.among(given))
     about.metadata.update(
         name=loaded.name, digest=loaded.digest, train_count=loaded.train_count, test_count=loaded.test_count
     )

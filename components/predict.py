@@ -25,29 +25,20 @@ def predict(
         data_path: Folder of the verified data set.
         url: URL of the deployed model.
         model_path: Its folder on the volume.
-        model_name: The model's and the service's name, 1 to 40 of a-z, 0-9 and -.
-        smoke_instances: Labelled test images to send to the deployed model.
-        smoke_accuracy_floor: Least share of them that it must read right, 0 to 1.
-        smoke_p99_ms: Most milliseconds that 99 % of the requests may take.
         metrics: Accuracy and latency.
         answers: Images with their labels and the model's answers.
 
     Returns:
         URL at which the service's users meet the model.
     """
-    given = {
-        name: value
-        for name, value in locals().items()
-        if name not in ("run_id", "data_path", "url", "model_path", "metrics", "answers")
-    }
-    from hyperflow import steps
+    given = dict(locals())
     from hyperflow.parameters import Parameters
     from hyperflow.specs import Endpoint, ModelRef
-    from hyperflow.steps import release
+    from hyperflow.steps import begin, predict
 
-    with steps.step("predict", run_id) as step:
+    with begin("predict", run_id) as step:
         endpoint = Endpoint(model_name, url, ModelRef(model_path, step.run_id))
-        result, promoted = release.predict(step, Parameters(**given), endpoint, data_path, answers.path)
+        result, promoted = predict.run(step, Parameters.among(given), endpoint, data_path, answers.path)
     metrics.log_metric("smoke-accuracy", result.accuracy)
     metrics.log_metric("smoke-instances", result.instances)
     metrics.log_metric("p50-ms", result.p50_ms)

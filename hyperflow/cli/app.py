@@ -20,6 +20,7 @@ from hyperflow import __version__, volume
 from hyperflow.errors import HyperflowError, InvalidParameter, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.progress import Progress as Forward
+from hyperflow.volume import paths
 
 if TYPE_CHECKING:
     from hyperflow.runner import Request
@@ -124,7 +125,7 @@ def serve(
         from hyperflow.specs import ModelRef, ServeSpec
 
         os.environ[KEEP] = "1"
-        services = Services(volume.root() / "services")
+        services = Services(paths.services())
         services.stage(ServeSpec("by-hand", name, ModelRef(str(model)), port=port))
         endpoint = services.promote(name)
         console.print(f"{name} answers at {endpoint.url}/v1/models/{name}:predict", highlight=False)
@@ -150,7 +151,7 @@ def predict(
     A token or a session cookie that an ingress asks for comes from HYPERFLOW_TOKEN or HYPERFLOW_COOKIE (a value, or @
     and a file's path), never from the command line, where other users of the machine could read it.
     """
-    from hyperflow import client, datasets, steps
+    from hyperflow import client, datasets
     from hyperflow import report as pages
     from hyperflow.evaluation import smoke
 
@@ -164,7 +165,7 @@ def predict(
         _show_answers(result.answers, labels, tested.classes)
         console.print(_smoke_line(vars(result)))
         if report:
-            steps.write_page(str(report), "Answers", [pages.answers(images, labels, result.answers, tested.classes)])
+            pages.write(str(report), "Answers", [pages.answers(images, labels, result.answers, tested.classes)])
             console.print(f"written to {report}", highlight=False)
         smoke.judge(result, accuracy_floor, p99_ms)
 
@@ -172,7 +173,7 @@ def predict(
 def _served_here(name: str) -> Endpoint:
     from hyperflow.engines.local.services import Services
 
-    services = Services(volume.root() / "services")
+    services = Services(paths.services())
     endpoint = services.serving(name)
     if endpoint is None:
         failed = services.read(name).failed
@@ -201,7 +202,7 @@ def stop(
 
     with _told(debug):
         _use_volume(folder)
-        services = Services(volume.root() / "services")
+        services = Services(paths.services())
         stopped = [each for each in ([name] if name else services.names()) if services.stop(each)]
         console.print(f"stopped {', '.join(stopped)}" if stopped else "nothing runs")
 
@@ -239,12 +240,12 @@ def runs(folder: Volume = None, debug: Debug = False) -> None:
     with _told(debug):
         _use_volume(folder)
         table = Table("run", "ended", "test accuracy", "decision", "seconds")
-        for path in sorted((volume.root() / "runs").glob("*")):
+        for path in sorted(paths.all_runs().glob("*")):
             summary = _read_summary(path)
             if summary is None:
                 table.add_row(path.name, "[yellow]not ended[/]", "", "", "")
                 continue
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime((path / "summary.json").stat().st_mtime))
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(paths.run_summary(path.name).stat().st_mtime))
             accuracy, outcome = summary["test_accuracy"], summary["decision"]["outcome"]
             shown = "" if accuracy is None else f"{accuracy:.4f}"
             table.add_row(path.name, when, shown, outcome, f"{summary['total_seconds']:.0f}")
@@ -265,7 +266,7 @@ def render(
         from hyperflow.cli import cluster
 
         values = _all_values(pipeline, assignments)
-        print(cluster.render(Parameters(**values), run_id, kserve_version, kserve_mode), end="")
+        print(cluster.render(Parameters.complete(values), run_id, kserve_version, kserve_mode), end="")
 
 
 @app.command()
@@ -279,7 +280,7 @@ def preflight(
     with _told(debug):
         from hyperflow.cli import cluster
 
-        checks = cluster.survey(namespace, Parameters(**_all_values(pipeline, assignments)))
+        checks = cluster.survey(namespace, Parameters.complete(_all_values(pipeline, assignments)))
         if not cluster.show(checks, console):
             raise typer.Exit(1)
 
@@ -410,7 +411,7 @@ def _all_values(pipeline: str, assignments: list[str] | None) -> dict[str, Any]:
 
 def _read_summary(folder: Path) -> dict[str, Any] | None:
     try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads(paths.run_summary(folder.name).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     return summary

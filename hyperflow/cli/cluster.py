@@ -9,14 +9,14 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from hyperflow import volume
+from hyperflow import translation, volume
 from hyperflow.engines.kubeflow import manifests, preflight
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.preflight import Check
 from hyperflow.engines.kubeflow.reap import reap
 from hyperflow.errors import InvalidParameter
 from hyperflow.parameters import Parameters
-from hyperflow.specs import ModelRef, Parameter, Value
+from hyperflow.specs import Dimension, ModelRef, Value
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -30,17 +30,20 @@ def render(parameters: Parameters, run_id: str, kserve_version: str, kserve_mode
     kserve = _kserve(kserve_version, kserve_mode)
     os.environ[volume.ENVIRONMENT] = volume.MOUNT_PATH  # the paths that the pods will see
     data_path = str(volume.data_path(parameters.dataset, "digest"))
-    tune = parameters.tune_spec(run_id, data_path)
-    train = parameters.train_spec(run_id, data_path, dict(_examples(tune.search_space)))
+    tune = translation.tune_spec(parameters, run_id, data_path)
+    train = translation.train_spec(parameters, run_id, data_path, dict(_examples(tune.search_space)))
     model = ModelRef(str(volume.model_path(parameters.model_name, run_id)), run_id, 0.0, "digest", train.parameters)
-    serve = parameters.serve_spec(run_id, model)
+    serve = translation.serve_spec(parameters, run_id, model)
     objects = [manifests.experiment(tune), manifests.tfjob(train), manifests.inference_service(serve, kserve)]
     return yaml.safe_dump_all(objects, sort_keys=False)
 
 
 def survey(namespace: str, parameters: Parameters) -> list[Check]:
     """Look at everything that a run with these parameters needs of a namespace."""
-    tune, serve = parameters.tune_spec("preflight", "/"), parameters.serve_spec("preflight", ModelRef("/"))
+    tune, serve = (
+        translation.tune_spec(parameters, "preflight", "/"),
+        translation.serve_spec(parameters, "preflight", ModelRef("/")),
+    )
     return preflight.survey(Cluster(namespace), tune, serve)
 
 
@@ -73,7 +76,7 @@ def _kserve(version: str, mode: str) -> manifests.KServe:
     raise InvalidParameter("kserve_mode", mode, "Standard or Knative")
 
 
-def _examples(space: tuple[Parameter, ...]) -> Iterator[tuple[str, Value]]:
+def _examples(space: tuple[Dimension, ...]) -> Iterator[tuple[str, Value]]:
     for parameter in space:
         if parameter.values:
             yield parameter.name, parameter.values[0]

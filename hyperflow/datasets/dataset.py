@@ -25,6 +25,7 @@ from hyperflow.datasets import fashion_mnist, sources
 from hyperflow.datasets.idx import GZIP_MAGIC, Bytes, pack, parse_idx, read_idx, unpack
 from hyperflow.datasets.sources import FILES, Found
 from hyperflow.errors import DataError, InvalidParameter
+from hyperflow.specs import DataRef
 from hyperflow.volume import paths
 
 Split = Literal["train", "test"]
@@ -37,26 +38,8 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A verified data set on the volume.
-
-    Args:
-        name: Its name.
-        path: Its folder.
-        digest: First 16 hexadecimal digits of the SHA-256 of its unpacked contents.
-        train_count: Images to learn from.
-        test_count: Images to test with.
-        classes: Class names; a label is an index into them.
-        image_shape: Rows and columns of an image.
-    """
-
-    name: str
-    path: str
-    digest: str
-    train_count: int
-    test_count: int
-    classes: tuple[str, ...]
-    image_shape: tuple[int, int] = IMAGE_SHAPE
+class Dataset(DataRef):
+    """A verified data set on the volume, and its contents."""
 
     def images(self, split: Split) -> Bytes:
         """Read the images of a split: [n, rows, columns] of 0 to 255.

@@ -13,44 +13,19 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hyperflow import client, progress
-from hyperflow.specs import Endpoint
+from hyperflow.specs import Comparison, Endpoint
+from hyperflow.volume.evaluation import Evaluation
 
 Classes = npt.NDArray[np.uint8]
 
 PAIRED, UNPAIRED = "McNemar's exact test, one-sided", "z-test of two proportions, one-sided"
 
 _BATCH = 200  # images a request: below the predictor's limit of instances and of bytes
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same test images.
-
-    Args:
-        images: How many images.
-        candidate: The candidate's accuracy, 0 to 1.
-        serving: The serving model's accuracy, 0 to 1.
-        p_value: Probability of a difference like this one, or larger, if the candidate were no better.
-        test: Which test gave it.
-        gained: Images that only the candidate reads right; -1 where the images' answers are not known.
-        lost: Images that only the serving model reads right; -1 likewise.
-    """
-
-    images: int
-    candidate: float
-    serving: float
-    p_value: float
-    test: str
-    gained: int = -1
-    lost: int = -1
 
 
 def paired(candidate: Classes, serving: Classes, labels: Classes) -> Comparison:
@@ -80,7 +55,7 @@ def mcnemar(gained: int, lost: int) -> float:
     return float(total / 2**tosses)
 
 
-def predictions(evaluation: Mapping[str, Any], data: str, count: int) -> Classes | None:
+def predictions(evaluation: Evaluation, data: str, count: int) -> Classes | None:
     """Return the answers that a trainer left for the test images of a data set, or None where it left none.
 
     Args:
@@ -88,11 +63,11 @@ def predictions(evaluation: Mapping[str, Any], data: str, count: int) -> Classes
         data: The data set's digest.
         count: Test images in it.
     """
-    if evaluation.get("data", {}).get("digest") != data:
+    if evaluation.data.digest != data:
         return None
     try:
-        answers = np.frombuffer(base64.b64decode(evaluation["predictions"], validate=True), np.uint8)
-    except (KeyError, TypeError, binascii.Error):
+        answers = np.frombuffer(base64.b64decode(evaluation.predictions, validate=True), np.uint8)
+    except binascii.Error:
         return None
     return answers if len(answers) == count else None
 

@@ -24,7 +24,7 @@ from http import HTTPStatus
 
 from hyperflow import client, volume
 from hyperflow.errors import JobFailed
-from hyperflow.specs import Endpoint
+from hyperflow.specs import Drift, Endpoint
 from hyperflow.volume import paths
 
 LEAST_INSTANCES = 100
@@ -67,31 +67,6 @@ class Traffic:
         names = {*self.classes, *other.classes}
         counts = {name: self.classes.get(name, 0.0) + other.classes.get(name, 0.0) for name in sorted(names)}
         return Traffic(counts, self.confidence + other.confidence, self.started)
-
-
-@dataclass(frozen=True)
-class Drift:
-    """How far the answers are from the training set.
-
-    Args:
-        instances: Answers since the last look.
-        observed: Their share by class.
-        expected: The training set's share by class.
-        psi: Population stability index.
-        chi_square: Pearson's statistic.
-        p_value: Probability of such a statistic, or a larger one, if nothing has changed.
-        confidence: Mean probability of the answered classes.
-        expected_confidence: The same on the test set.
-    """
-
-    instances: int
-    observed: Sequence[float]
-    expected: Sequence[float]
-    psi: float
-    chi_square: float
-    p_value: float
-    confidence: float
-    expected_confidence: float
 
 
 def measure(traffic: Traffic, train_counts: Sequence[int], expected_confidence: float) -> Drift | None:

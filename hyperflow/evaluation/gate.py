@@ -2,40 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from hyperflow.evaluation.compare import Comparison
-from hyperflow.specs import ModelRef
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a model must come up to.
-
-    Args:
-        floor: Least accuracy on the test set, 0 to 1.
-        significance: Largest probability that its lead over the serving model is chance, 0 to 1.
-        force: Whether to deploy it in any case.
-    """
-
-    floor: float
-    significance: float = 0.05
-    force: bool = False
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The gate's answer and its reason.
-
-    Args:
-        deploy: Whether to serve the candidate.
-        reason: One sentence with the numbers.
-        forced: Whether it is deployed against the rule.
-    """
-
-    deploy: bool
-    reason: str
-    forced: bool = False
+from hyperflow.specs import Comparison, Decision, ModelRef, Rule
 
 
 def decide(candidate: ModelRef, serving: ModelRef | None, comparison: Comparison | None, rule: Rule) -> Decision:

@@ -13,11 +13,10 @@ import tensorflow as tf
 from hyperflow import volume
 from hyperflow.errors import InvalidParameter, Unavailable
 from hyperflow.fashion.network import PIXELS, Array, Network
+from hyperflow.volume.evaluation import PLACE as EVALUATION
 
 INPUT = "flatten_input"
 OUTPUT = "probabilities"
-EVALUATION = Path("assets.extra") / "evaluation.json"
-"""TensorFlow's place for what travels with a model and is not part of it."""
 
 
 def save(path: str, model: str, classes: int, weights: Sequence[Array], evaluation: Mapping[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""What people look at: trials, curves, confusion matrix, misread images, as HTML that needs no other file.
+"""Pages of each step and of a whole run, as HTML that needs no other file.
 
 Each section is made from a step's record, so the page in the KFP UI and the local report of a whole
 run show the same. Plots are drawn by Matplotlib, pages by Jinja2, which escapes whatever a trainer
@@ -9,60 +9,62 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hyperflow import volume
 from hyperflow.report import plots
+from hyperflow.specs import Trial
+from hyperflow.volume.records import Decide, Plan, Train, Tune
 
 if TYPE_CHECKING:
     import jinja2
 
-Record = Mapping[str, Any]
+    from hyperflow.datasets import Dataset
 
 _CURVES = (("loss", "validation-loss"), ("accuracy", "validation-accuracy"))
 _MOST_TRIALS_SHOWN = 200
 
 
+def write(path: str, title: str, sections: Sequence[str]) -> None:
+    """Write sections as a page of their own."""
+    volume.write_text(Path(path), page(title, sections))
+
+
 def page(title: str, sections: Sequence[str]) -> str:
-    """Put sections into a page of their own."""
+    """Put sections into a page."""
     return _templates().get_template("page.html.j2").render(title=title, sections=sections)
 
 
-def trials(record: Record) -> str:
+def trials(record: Tune) -> str:
     """Show a search: the objective's history, its value over each parameter, and a table of all trials."""
-    scored = [trial for trial in record["trials"] if trial["value"] is not None and trial["status"] == "succeeded"]
-    names = list(record["best"]["parameters"])
-    pictures = [plots.history(scored, record)]
-    pictures += [plots.over_parameter(scored, name, record) for name in names]
-    ranked = sorted(record["trials"], key=lambda trial: _rank(trial, record["direction"]))
+    names = list(record.best.parameters)
+    pictures = [plots.history(record), *(plots.over_parameter(record, name) for name in names)]
+    ranked = sorted(record.trials, key=lambda trial: _rank(trial, record.direction))
     return _render(
         "trials.html.j2", record=record, names=names, plots=pictures, ranked=ranked[:_MOST_TRIALS_SHOWN],
         hidden=max(0, len(ranked) - _MOST_TRIALS_SHOWN),
     )  # fmt: skip
 
 
-def training(record: Record, images: Mapping[int, Any]) -> list[str]:
-    """Show a training: curves, confusion matrix, scores a class, and the images read most wrongly.
-
-    Args:
-        record: The train step's record.
-        images: Test images, uint8 [height, width], by the index that the evaluation gives.
-    """
-    evaluation = record["evaluation"]
-    pictures = [plots.curve(record["curve"], pair) for pair in _CURVES if any(name in record["curve"] for name in pair)]
-    sections = [_render("training.html.j2", record=record, plots=pictures, metrics=sorted(record["metrics"].items()))]
-    if "confusion_matrix" in evaluation:
-        matrix = plots.confusion(evaluation["confusion_matrix"], evaluation["classes"])
-        sections.append(_render("classes.html.j2", evaluation=evaluation, matrix=matrix))
-    shown = [entry for entry in evaluation.get("misread", []) if entry["index"] in images]
-    if shown:
-        classes = evaluation["classes"]
+def training(record: Train, dataset: Dataset) -> list[str]:
+    """Show a training: curves, confusion matrix, scores a class, and the images read most wrongly."""
+    told = record.evaluation
+    pictures = [plots.curve(record.curve, pair) for pair in _CURVES if any(name in record.curve for name in pair)]
+    sections = [_render("training.html.j2", record=record, plots=pictures, metrics=sorted(record.metrics.items()))]
+    if told.confusion_matrix:
+        matrix = plots.confusion(told.confusion_matrix, told.classes)
+        sections.append(_render("classes.html.j2", evaluation=told, matrix=matrix))
+    if told.misread:
+        images = dataset.images("test")
+        shown = [entry for entry in told.misread if entry.index < len(images)]
         entries = [
             {
-                "image": plots.picture(images[entry["index"]]), "label": classes[entry["label"]],
-                "answer": classes[entry["predicted"]], "probability": entry["probability"], "right": False,
+                "image": plots.picture(images[entry.index]), "label": told.classes[entry.label],
+                "answer": told.classes[entry.predicted], "probability": entry.probability, "right": False,
             }
             for entry in shown
         ]  # fmt: skip
@@ -70,22 +72,20 @@ def training(record: Record, images: Mapping[int, Any]) -> list[str]:
     return sections
 
 
-def plan(record: Record) -> list[str]:
+def plan(record: Plan) -> list[str]:
     """Show what a recurring run had to do, and how far the answers have drifted where that is known."""
     sections = [_render("plan.html.j2", record=record)]
-    drift, threshold = record["drift"], record["retune_drift"]
-    if drift:
-        plot = plots.shares(drift, record["classes"])
-        over = drift["psi"] > threshold > 0
-        values = {"drift": drift, "classes": record["classes"], "plot": plot, "over": over, "threshold": threshold}
-        sections.append(_render("drift.html.j2", **values))
+    if record.drift:
+        plot = plots.shares(record.drift, record.classes)
+        over = record.drift.psi > record.retune_drift > 0
+        sections.append(_render("drift.html.j2", record=record, drift=record.drift, plot=plot, over=over))
     return sections
 
 
-def verdict(record: Record) -> str:
+def verdict(record: Decide) -> str:
     """Show what was decided about a model, and by which numbers."""
-    answer = "deploy (forced)" if record["forced"] else "deploy" if record["deploy"] else "skip"
-    return _render("verdict.html.j2", record=record, answer=answer, comparison=record["comparison"])
+    answer = "deploy (forced)" if record.forced else "deploy" if record.deploy else "skip"
+    return _render("verdict.html.j2", record=record, answer=answer)
 
 
 def answers(images: Any, labels: Any, probabilities: Any, classes: Sequence[str], most: int = 60) -> str:
@@ -102,15 +102,15 @@ def answers(images: Any, labels: Any, probabilities: Any, classes: Sequence[str]
     return _render("images.html.j2", title="What the deployed model answered, wrong ones first", entries=entries)
 
 
-def summary(values: Record) -> str:
+def summary(values: dict[str, Any]) -> str:
     """Show a run's summary as a table."""
     return _render("summary.html.j2", summary=values)
 
 
-def _rank(trial: Record, direction: str) -> float:
-    if trial["value"] is None or trial["status"] != "succeeded":
+def _rank(trial: Trial, direction: str) -> float:
+    if trial.value is None or trial.status != "succeeded":
         return math.inf
-    return -float(trial["value"]) if direction == "maximize" else float(trial["value"])
+    return -trial.value if direction == "maximize" else trial.value
 
 
 def _render(template: str, **values: object) -> str:
@@ -121,12 +121,8 @@ def _render(template: str, **values: object) -> str:
 def _templates() -> jinja2.Environment:
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hyperflow.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
+    loader = jinja2.PackageLoader("hyperflow.report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["number"] = _number
     return environment
 

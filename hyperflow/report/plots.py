@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hyperflow.specs import Drift, Value
+from hyperflow.volume.records import Tune
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Record = Mapping[str, Any]
 
 _COLOUR = "#2563eb"
 _ACCENT = "#dc2626"
 _MUTED = "#94a3b8"
 
 
-def history(scored: Sequence[Record], record: Record) -> str:
+def history(record: Tune) -> str:
     """Draw every trial's value in the order of the trials, and the best so far."""
-    figure, axes = _axes("trial", record["metric"], "History")
-    values = [trial["value"] for trial in scored]
-    best = np.maximum.accumulate(values) if record["direction"] == "maximize" else np.minimum.accumulate(values)
+    figure, axes = _axes("trial", record.metric, "History")
+    values = [value for _, value in _scored(record)]
+    best = np.maximum.accumulate(values) if record.direction == "maximize" else np.minimum.accumulate(values)
     axes.plot(range(1, len(values) + 1), values, "o", color=_COLOUR, label="trial")
     axes.step(range(1, len(values) + 1), best, where="post", color=_ACCENT, label="best so far")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -31,12 +32,12 @@ def history(scored: Sequence[Record], record: Record) -> str:
     return _image(figure)
 
 
-def over_parameter(scored: Sequence[Record], name: str, record: Record) -> str:
+def over_parameter(record: Tune, name: str) -> str:
     """Draw the objective over one parameter."""
-    figure, axes = _axes(name, record["metric"], f"Over {name}")
-    values = [trial["parameters"][name] for trial in scored]
-    axes.plot(values, [trial["value"] for trial in scored], "o", color=_COLOUR)
-    axes.plot([record["best"]["parameters"][name]], [record["best"]["value"]], "*", color=_ACCENT, markersize=14)
+    figure, axes = _axes(name, record.metric, f"Over {name}")
+    values = [parameters[name] for parameters, _ in _scored(record)]
+    axes.plot(values, [value for _, value in _scored(record)], "o", color=_COLOUR)
+    axes.plot([record.best.parameters[name]], [record.best.value], "*", color=_ACCENT, markersize=14)
     numbers = [value for value in values if isinstance(value, int | float)]
     if numbers and min(numbers) > 0 and max(numbers) / min(numbers) > 5:
         axes.set_xscale("log")
@@ -54,12 +55,12 @@ def curve(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
     return _image(figure)
 
 
-def shares(drift: Record, classes: Sequence[str]) -> str:
+def shares(drift: Drift, classes: Sequence[str]) -> str:
     """Draw the shares of the classes, in the training set and among the answers."""
     figure, axes = _axes("", "share", "Classes")
     places = np.arange(len(classes))
-    axes.bar(places - 0.2, drift["expected"], 0.4, color=_MUTED, label="training set")
-    axes.bar(places + 0.2, drift["observed"], 0.4, color=_COLOUR, label="answers")
+    axes.bar(places - 0.2, drift.expected, 0.4, color=_MUTED, label="training set")
+    axes.bar(places + 0.2, drift.observed, 0.4, color=_COLOUR, label="answers")
     axes.set_xticks(places, classes, rotation=45, ha="right")
     axes.legend(frameon=False)
     return _image(figure)
@@ -79,6 +80,15 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
                 colour = "white" if shares[row, column] > 0.5 else "#334155"
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
     return _image(figure)
+
+
+def _scored(record: Tune) -> list[tuple[Mapping[str, Value], float]]:
+    """Return parameters and value of each trial that succeeded with one."""
+    return [
+        (trial.parameters, trial.value)
+        for trial in record.trials
+        if trial.value is not None and trial.status == "succeeded"
+    ]
 
 
 def _axes(x: str, y: str, title: str, size: tuple[float, float] = (4.8, 3.2)) -> tuple[Figure, Any]:

@@ -12,22 +12,23 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 import psutil
 
-from hyperflow import volume
+from hyperflow import translation, volume
 from hyperflow.engines.local import processes
 from hyperflow.engines.local.services import KEEP, Services
 from hyperflow.errors import Cancelled, JobFailed, Unavailable
-from hyperflow.parameters import PORT, Parameters
-from hyperflow.report import run as summary
+from hyperflow.parameters import Parameters
+from hyperflow.report import run as report
 from hyperflow.runner.output import Listener, Output
 from hyperflow.specs import check_run_id
 from hyperflow.steps import RUN_ID
+from hyperflow.volume import paths, records
 
 _TRIES = 5
 
@@ -63,8 +64,7 @@ def run(request: Request, listener: Listener) -> dict[str, Any]:
         HyperflowError: A parameter, this machine or a step did not do; the message is that step's.
     """
     check_run_id(request.run_id)
-    known = {item.name for item in fields(Parameters)}
-    Parameters(**{name: value for name, value in request.values.items() if name in known})
+    translation.judge(Parameters.complete(request.values))
     folder = volume.run_path(request.run_id)
     started = time.time()
     with _exclusive(folder), _environment(request), _signals():
@@ -72,7 +72,7 @@ def run(request: Request, listener: Listener) -> dict[str, Any]:
             with processes.launcher():
                 try:
                     _execute(request, folder, listener)
-                    return summary.write(folder, started)
+                    return report.write(request.run_id, started)
                 finally:
                     _stop_services(request.run_id)
         finally:
@@ -83,7 +83,7 @@ def _execute(request: Request, folder: Path, listener: Listener) -> None:
     """Have kfp.local run the steps, with what they print going to the log and the listener."""
     from kfp import components, local
 
-    logging_to = Output(folder / "log.txt", listener)
+    logging_to = Output(paths.run_log(request.run_id), listener)
     with warnings.catch_warnings(), logging_to, contextlib.redirect_stdout(logging_to):
         warnings.simplefilter("ignore")  # that images and limits have no effect here
         local.init(
@@ -122,12 +122,11 @@ def _dags(specification: Any) -> Iterator[Any]:
 def _exclusive(folder: Path) -> Iterator[None]:
     """Hold the run's folder, so that two commands never work on one run at a time."""
     with volume.writable(folder):
-        (folder / "steps").mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = paths.run_lock(folder.name).open("w")
     with lock:
         _take(lock, folder.name)
-        for stale in (folder / "steps").glob("*.json"):
-            stale.unlink()
+        records.clear(folder.name)
         yield
 
 
@@ -162,7 +161,7 @@ def _environment(request: Request) -> Iterator[None]:
     """Tell the steps, by environment, what a cluster would tell them by mounts and placeholders."""
     here = {
         "HYPERFLOW_ENGINE": "local", volume.ENVIRONMENT: str(volume.root()), RUN_ID: request.run_id,
-        PORT: str(request.port), KEEP: "1" if request.keep_serving else "", "PYTHONUNBUFFERED": "1",
+        translation.PORT: str(request.port), KEEP: "1" if request.keep_serving else "", "PYTHONUNBUFFERED": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }  # fmt: skip
     before = dict(os.environ)
@@ -217,6 +216,6 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def _stop_services(run_id: str) -> None:
-    services = Services(volume.root() / "services")
+    services = Services(paths.services())
     for name in services.names():
         services.stop(name, run_id)

@@ -2,7 +2,7 @@
 
     ModelRef ──────────────┐
     Trainer, Compute ──┐   │
-    Parameter ─────────┼─> TuneSpec  ─ engine.tune  ─> TuneResult (Trial, …)
+    Dimension ─────────┼─> TuneSpec  ─ engine.tune  ─> TuneResult (Trial, …)
     Objective ─────────┤   │
     Algorithm ─────────┘   │
                            TrainSpec ─ engine.train ─> TrainResult
@@ -13,9 +13,12 @@ Nothing here knows how an engine works, and nothing here touches a disk or a net
 
 from __future__ import annotations
 
-from hyperflow.specs.jobs import Compute, Trainer, TrainResult, TrainSpec, Trial, TuneResult, TuneSpec
-from hyperflow.specs.search import ALGORITHMS, Algorithm, Direction, Distribution, EarlyStopping, Objective, Parameter
-from hyperflow.specs.serving import RUNTIMES, Endpoint, ModelRef, ServeSpec
+from hyperflow.specs.data import DataRef
+from hyperflow.specs.search import ALGORITHMS, Algorithm, Dimension, Direction, Distribution, EarlyStopping, Objective
+from hyperflow.specs.serve import RUNTIMES, Endpoint, ModelRef, ServeSpec
+from hyperflow.specs.train import TrainResult, TrainSpec
+from hyperflow.specs.trainer import Compute, Trainer
+from hyperflow.specs.tune import Trial, TuneResult, TuneSpec
 from hyperflow.specs.values import (
     Value,
     check_claim,
@@ -25,19 +28,25 @@ from hyperflow.specs.values import (
     format_value,
     job_name,
 )
+from hyperflow.specs.verdict import Comparison, Decision, Drift, Rule
 
 __all__ = [
     "ALGORITHMS",
     "RUNTIMES",
     "Algorithm",
+    "Comparison",
     "Compute",
+    "DataRef",
+    "Decision",
+    "Dimension",
     "Direction",
     "Distribution",
+    "Drift",
     "EarlyStopping",
     "Endpoint",
     "ModelRef",
     "Objective",
-    "Parameter",
+    "Rule",
     "ServeSpec",
     "TrainResult",
     "TrainSpec",

@@ -33,7 +33,7 @@ _METRIC_NAME = re.compile(r"[A-Za-z0-9_|-]+")
 
 
 @dataclass(frozen=True)
-class Parameter:
+class Dimension:
     """One dimension of a search space.
 
     Args:
@@ -177,7 +177,7 @@ class Algorithm:
                 if key not in self.settings:
                     raise InvalidParameter("algorithm_settings", dict(self.settings), f"hyperband's {key} too")
 
-    def check(self, space: Sequence[Parameter], max_trials: int) -> None:
+    def check(self, space: Sequence[Dimension], max_trials: int) -> None:
         """Refuse a search space that this algorithm cannot search.
 
         Raises:

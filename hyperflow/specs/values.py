@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
+from typing import Any
 
 from hyperflow.errors import InvalidParameter
 
@@ -73,6 +74,19 @@ def check_claim(claim: str) -> None:
         raise InvalidParameter("claim", claim, "the name of a volume claim: 1 to 63 of a-z, 0-9 and -")
 
 
+def check_values(where: str, values: Mapping[str, Value]) -> None:
+    """Refuse hyper-parameters or arguments that could not stand in a command line as `--name=value`.
+
+    Raises:
+        InvalidParameter: A name or a value cannot.
+    """
+    for name, value in values.items():
+        if not isinstance(name, str) or not PARAMETER_NAME.fullmatch(name):
+            raise InvalidParameter(f"{where}[{name}]", value, "names of letters, digits, _ and -, as in a command line")
+        if not isinstance(value, (str, bool)) and not (is_number(value) and math.isfinite(value)):
+            raise InvalidParameter(f"{where}[{name}]", value, "a finite number or a text")
+
+
 def whole(name: str, value: object, least: int, most: int | None = None) -> None:
     """Refuse what is not a whole number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
@@ -84,6 +98,18 @@ def fraction(name: str, value: object) -> None:
     """Refuse what is not a number from 0 to 1."""
     if not is_number(value) or not 0 <= float(value) <= 1:  # type: ignore[arg-type]
         raise InvalidParameter(name, value, "a number from 0 to 1")
+
+
+def integral(value: object) -> object:
+    """Make a float whole again that KFP has made of a whole number inside JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def mapping(name: str, value: object) -> dict[str, Any]:
+    """Return a JSON object as a dict, or refuse what is none."""
+    if not isinstance(value, Mapping):
+        raise InvalidParameter(name, value, "a JSON object")
+    return {str(key): item for key, item in value.items()}
 
 
 def is_number(value: object) -> bool:

@@ -1,15 +1,5 @@
-"""What each pipeline step does; the components are thin signatures over these modules."""
+"""What each pipeline step does: a module for each component, of the same name, whose `run` is the step's body."""
 
-from hyperflow.steps.context import (
-    RUN_ID,
-    Step,
-    check,
-    load_data,
-    read_evaluation,
-    step,
-    train,
-    tune,
-    write_page,
-)
+from hyperflow.steps.context import RUN_ID, Step, begin
 
-__all__ = ["RUN_ID", "Step", "check", "load_data", "read_evaluation", "step", "train", "tune", "write_page"]
+__all__ = ["RUN_ID", "Step", "begin"]

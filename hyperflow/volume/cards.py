@@ -17,7 +17,7 @@ from pathlib import Path
 
 import hyperflow
 from hyperflow import volume
-from hyperflow.specs import TrainSpec, Value, fingerprint, format_value
+from hyperflow.specs import Trainer, Value, fingerprint, format_value
 from hyperflow.volume import paths
 
 CARD = "card.json"
@@ -56,12 +56,11 @@ class Card:
     forced: bool = False
 
 
-def code(spec: TrainSpec) -> str:
+def code(trainer: Trainer, epochs: int, workers: int, parameter_servers: int) -> str:
     """Digest what trains, apart from the data and the hyper-parameters: program, image, arguments, size."""
     what = {
-        "trainer": spec.trainer, "epochs": spec.epochs, "workers": spec.workers,
-        "parameter_servers": spec.parameter_servers, "version": hyperflow.__version__,
-        "files": [_digest(path) for path in _files(spec.trainer.command)],
+        "trainer": trainer, "epochs": epochs, "workers": workers, "parameter_servers": parameter_servers,
+        "version": hyperflow.__version__, "files": [_digest(path) for path in _files(trainer.command)],
     }  # fmt: skip
     return fingerprint(what)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperflow import volume
-from hyperflow.volume import cards, paths, runs
+from hyperflow.volume import cards, paths, records, runs
 
 _TRASH = ".trash-"
 
@@ -76,9 +76,9 @@ def _unused_data(dataset: str, longest: float) -> Iterator[Path]:
     """Delete the states of a data set that no run and no model left on the volume has used."""
     used = {card.data for path in paths.all_models().glob("*/[!.]*") if (card := cards.read(path))}
     for name in _names(paths.all_runs()):
-        loaded = runs.record(name, "load_data").get("dataset")
+        loaded = records.read(name, records.LoadData)
         if loaded:
-            used.add(loaded["digest"])
+            used.add(loaded.dataset.digest)
         elif runs.may_run(name, longest):
             return  # it may have found its data there already, and not said so yet
     folder = paths.dataset_states(dataset)
@@ -100,7 +100,8 @@ def _names(folder: Path) -> list[str]:
 
 
 def _is_of(run_id: str, model_name: str) -> bool:
-    return bool(runs.record(run_id, "check").get("model_name") == model_name)
+    checked = records.read(run_id, records.Check)
+    return checked is not None and checked.model_name == model_name
 
 
 def _made(models: Path) -> Callable[[str], float]:
@@ -114,4 +115,5 @@ def _made(models: Path) -> Callable[[str], float]:
 
 
 def _started(run_id: str) -> float:
-    return float(runs.record(run_id, "check").get("started", 0.0))
+    checked = records.read(run_id, records.Check)
+    return checked.started if checked else 0.0

@@ -1,28 +1,12 @@
-"""What a run left on the volume, and whether it is still at work.
-
-runs/<run id>/lock              held by the process that runs it, on this machine
-runs/<run id>/steps/*.json      what came of each step that has ended
-"""
+"""Whether a run is still at work: by the lock of the process that runs it here, else by its last sign of life."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 from pathlib import Path
-from typing import Any
 
-from hyperflow.volume import paths
-
-
-def record(run_id: str, stage: str) -> dict[str, Any]:
-    """Return what a step of a run wrote down, or nothing."""
-    path = paths.step_records(run_id) / f"{stage}.json"
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found
+from hyperflow.volume import paths, records
 
 
 def process_ended(run_id: str) -> bool:
@@ -59,11 +43,10 @@ def _held(run_id: str) -> bool | None:
 
 def _is_complete(run_id: str) -> bool:
     """Tell whether the records show a last step: tested, refused, or nothing to do."""
-    return bool(
-        record(run_id, "predict")
-        or record(run_id, "decide").get("deploy") is False
-        or record(run_id, "plan").get("action") == "skip"
-    )
+    ended = records.read_all(run_id)
+    refused = ended.decide is not None and not ended.decide.deploy
+    idle = ended.plan is not None and ended.plan.action == "skip"
+    return ended.predict is not None or refused or idle
 
 
 def _last_sign(folder: Path) -> float:

@@ -100,9 +100,15 @@ def test_no_image_is_latest(pipeline: tuple[dict[str, Any], Any]) -> None:
 
 
 def test_deploy_and_predict_wait_for_a_yes(pipeline: tuple[dict[str, Any], Any]) -> None:
-    components = {name: item["dag"]["tasks"] for name, item in pipeline[0]["components"].items() if "dag" in item}
-    releases = [tasks for name, tasks in components.items() if name.startswith("comp-release")]
-    assert releases
-    for release in releases:
-        (gated,) = [task for task in release.values() if "triggerPolicy" in task]
-        assert "'deploy'" in gated["triggerPolicy"]["condition"]
+    dags = {name: item["dag"]["tasks"] for name, item in pipeline[0]["components"].items() if "dag" in item}
+    dags["root"] = pipeline[0]["root"]["dag"]["tasks"]
+    deciding = [tasks for tasks in dags.values() if any(name.startswith("decide") for name in tasks)]
+    assert deciding
+    for tasks in deciding:
+        conditions = {
+            task["componentRef"]["name"]: task["triggerPolicy"]["condition"]
+            for task in tasks.values()
+            if "triggerPolicy" in task
+        }
+        ((gated, _),) = [pair for pair in conditions.items() if "'deploy'" in pair[1]]
+        assert {name.partition("-")[0] for name in dags[gated]} == {"deploy", "predict"}

@@ -20,10 +20,10 @@ from hyperflow.errors import Cancelled, Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress
 from hyperflow.specs import (
     Algorithm,
+    Dimension,
     Endpoint,
     ModelRef,
     Objective,
-    Parameter,
     ServeSpec,
     Trainer,
     TrainSpec,
@@ -32,7 +32,7 @@ from hyperflow.specs import (
 from tests.conformance.conftest import Said
 
 TRAINER = str(Path(__file__).parents[1] / "trainers" / "line.py")
-X = Parameter("x", "double", 0.0, 1.0)
+X = Dimension("x", "double", 0.0, 1.0)
 
 
 def trainer(**arguments: object) -> Trainer:
@@ -79,7 +79,7 @@ class TestTune:
         )
 
     def test_values_keep_their_types(self, engine: Engine) -> None:
-        space = (X, Parameter("k", "int", 1, 3), Parameter("kind", "categorical", values=("a b", "c")))
+        space = (X, Dimension("k", "int", 1, 3), Dimension("kind", "categorical", values=("a b", "c")))
         best = engine.tune(tuning(search_space=space, max_trials=2)).best.parameters
         assert isinstance(best["x"], float)
         assert isinstance(best["k"], int)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hyperflow import translation
 from hyperflow.engines.kubeflow.manifests import experiment
 from hyperflow.parameters import Parameters
 from hyperflow.volume import MOUNT_PATH
@@ -31,8 +32,10 @@ def test_metrics_pass_through_katibs_shell_and_filter(
     images: Images, volume: Path, data_path: str, tmp_path: Path
 ) -> None:
     logs = writable(tmp_path / "katib")
-    parameters = Parameters(trainer_image=images.reference("model"), trial_epochs=2, trainer_arguments={"model": "mlp"})
-    spec = experiment(parameters.tune_spec("katib", data_path))["spec"]
+    parameters = Parameters.complete(
+        {"trainer_image": images.reference("model"), "trial_epochs": 2, "trainer_arguments": {"model": "mlp"}}
+    )
+    spec = experiment(translation.tune_spec(parameters, "katib", data_path))["spec"]
     (container,) = spec["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     mounts = {volume: f"{MOUNT_PATH}:ro", logs: "/var/log/katib"}

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hyperflow.specs import Algorithm, Compute, ModelRef, Parameter, ServeSpec, Trainer, TrainSpec, TuneSpec
+from hyperflow.specs import Algorithm, Compute, Dimension, ModelRef, ServeSpec, Trainer, TrainSpec, TuneSpec
 from hyperflow.volume import MOUNT_PATH
 
 LINE = str(Path(__file__).parents[1] / "trainers" / "line.py")
@@ -22,7 +22,7 @@ def tuning(**changes: Any) -> TuneSpec:
         "run_id": "run-1",
         "data_path": DATA,
         "trainer": trainer(),
-        "search_space": (Parameter("x", "double", 0.0, 1.0),),
+        "search_space": (Dimension("x", "double", 0.0, 1.0),),
         "algorithm": Algorithm("random"),
         "max_trials": 4,
         "parallel_trials": 2,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hyperflow.engines.kubeflow.manifests import command, experiment, tfjob
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Parameter, Trainer
+from hyperflow.specs import Dimension, Trainer
 from tests.kubeflow.katib import substituted
 from tests.kubeflow.kubelet import expand
 from tests.kubeflow.specs import DATA, training, tuning
@@ -21,7 +21,7 @@ ECHO = (sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))
 NASTY = ["a b", "it's", 'say "hi"', "$HOME", "$(HOME)", "$$", "${x}", "a;b", "a&&b", "`id`", "*", "\\n", "~", "a\\"]
 
 
-def run_trial(trainer: Trainer, space: tuple[Parameter, ...], values: dict[str, str]) -> list[str]:
+def run_trial(trainer: Trainer, space: tuple[Dimension, ...], values: dict[str, str]) -> list[str]:
     """Do to a trial what Katib and the kubelet do, and return the argv that arrives."""
     template = experiment(tuning(trainer=trainer, search_space=space))["spec"]["trialTemplate"]
     container = substituted(template, values)["spec"]["template"]["spec"]["containers"][0]
@@ -34,7 +34,7 @@ def run_trial(trainer: Trainer, space: tuple[Parameter, ...], values: dict[str, 
 @pytest.mark.parametrize("text", NASTY)
 def test_trial_gets_its_arguments_unchanged(text: str) -> None:
     trainer = Trainer((*ECHO, text), {"note": text}, "image")
-    space = (Parameter("x", "double", 0, 1), Parameter("kind", "categorical", values=("a b;c", "d*")))
+    space = (Dimension("x", "double", 0, 1), Dimension("kind", "categorical", values=("a b;c", "d*")))
     argv = run_trial(trainer, space, {"x": "0.25", "kind": "a b;c"})
     assert argv == [text, f"--data-path={DATA}", "--epochs=1", f"--note={text}", "--x=0.25", "--kind=a b;c"]
 
@@ -42,7 +42,7 @@ def test_trial_gets_its_arguments_unchanged(text: str) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(lambda text: "${trial" not in text))
 def test_any_printable_word_survives(text: str) -> None:
-    argv = run_trial(Trainer((*ECHO, text), {}, "image"), (Parameter("x", "double", 0, 1),), {"x": "1"})
+    argv = run_trial(Trainer((*ECHO, text), {}, "image"), (Dimension("x", "double", 0, 1),), {"x": "1"})
     assert argv[0] == text
 
 
@@ -58,11 +58,11 @@ def test_training_gets_its_arguments_unchanged(text: str) -> None:
 @pytest.mark.parametrize("text", ["two\nlines", "tab\there", "${trialParameters.y}", "${trialSpec.Name}"])
 def test_what_cannot_pass_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match="trainer_command"):
-        command.trial(Trainer(("train",), {"note": text}), DATA, [Parameter("x", "double", 0, 1)], 1)
+        command.trial(Trainer(("train",), {"note": text}), DATA, [Dimension("x", "double", 0, 1)], 1)
 
 
 @pytest.mark.parametrize("text", ["it's", 'a"b', "a\\b", "a$b"])
 def test_choice_that_katib_would_break_is_refused(text: str) -> None:
-    space = [Parameter("kind", "categorical", values=("a", text))]
+    space = [Dimension("kind", "categorical", values=("a", text))]
     with pytest.raises(InvalidParameter, match="kind"):
         command.trial(Trainer(("train",)), DATA, space, 1)

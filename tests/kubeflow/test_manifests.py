@@ -15,7 +15,7 @@ import yaml
 from hyperflow.engines.kubeflow.manifests import KServe, Manifest, experiment, inference_service, tfjob
 from hyperflow.engines.kubeflow.manifests import service as services
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Algorithm, EarlyStopping, Objective, Parameter, Trainer
+from hyperflow.specs import Algorithm, Dimension, EarlyStopping, Objective, Trainer
 from hyperflow.volume import MOUNT_PATH
 from tests.kubeflow.specs import BIG, model, serving, training, tuning
 
@@ -25,10 +25,10 @@ SCHEMAS = Path(os.environ.get("HYPERFLOW_CRDS", ROOT.parent / "shared" / "crds")
 
 TRAINER = Trainer(("python", "-m", "hyperflow.fashion.train"), {"model": "cnn"}, "registry.example/trainer:1")
 SPACE = (
-    Parameter("learning-rate", "double", 1e-4, 1e-1, distribution="logUniform"),
-    Parameter("layers", "int", 1, 4),
-    Parameter("batch-size", "discrete", values=(32, 64, 128)),
-    Parameter("optimizer", "categorical", values=("adam", "sgd")),
+    Dimension("learning-rate", "double", 1e-4, 1e-1, distribution="logUniform"),
+    Dimension("layers", "int", 1, 4),
+    Dimension("batch-size", "discrete", values=(32, 64, 128)),
+    Dimension("optimizer", "categorical", values=("adam", "sgd")),
 )
 
 
@@ -119,7 +119,7 @@ def test_failed_trials_always_have_a_limit() -> None:
 
 
 def test_parameter_of_the_space_wins_over_the_number_of_epochs() -> None:
-    space = (Parameter("epochs", "int", 1, 9), Parameter("x", "double", 0, 1))
+    space = (Dimension("epochs", "int", 1, 9), Dimension("x", "double", 0, 1))
     trial = experiment(tuning(search_space=space))["spec"]["trialTemplate"]["trialSpec"]
     command = trial["spec"]["template"]["spec"]["containers"][0]["command"]
     assert "'--epochs=${trialParameters.epochs}'" in command

@@ -13,7 +13,8 @@ from hyperflow.engines.kubeflow.manifests import KServe, inference_service
 from hyperflow.errors import JobFailed, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint
-from hyperflow.steps import Step, release
+from hyperflow.steps import Step, deploy
+from hyperflow.steps import predict as predict_step
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.hand import wait_for
 from tests.kubeflow.kserve import DEPLOYMENTS, SERVICES
@@ -36,11 +37,10 @@ def cluster(emulator: Emulator, operators: None, root: Path, tmp_path: Path, mon
 
 def predict(endpoint: Endpoint, tmp_path: Path, floor: float = 0.9) -> None:
     """Run the step, which wants more images read right than such a model can."""
-    parameters = Parameters(model_name="m", smoke_instances=20, smoke_accuracy_floor=floor)
+    parameters = Parameters(model_name="m", smoke_instances=20, smoke_accuracy_floor=floor, smoke_p99_ms=1000.0)
     dataset = datasets.load(str(SMALL), "small")
-    release.predict(
-        Step("predict", endpoint.model.run_id, {}), parameters, endpoint, dataset.path, str(tmp_path / "page")
-    )
+    step = Step("predict", endpoint.model.run_id)
+    predict_step.run(step, parameters, endpoint, dataset.path, str(tmp_path / "page"))
 
 
 def test_retry_of_a_failed_test_does_not_pass_on_the_previous_model(engine: KubeflowEngine, tmp_path: Path) -> None:
@@ -103,5 +103,5 @@ def test_nothing_is_deployed_where_the_token_cannot_be_read(
     before = emulator.store.get(SERVICES, NAMESPACE, "m")
     monkeypatch.setenv("HYPERFLOW_TOKEN", "@/nonexistent")
     with pytest.raises(Unavailable, match="HYPERFLOW_TOKEN"):
-        release.deploy(Step("deploy", "run-2", {}), Parameters(model_name="m"), model("run-2"))
+        deploy.run(Step("deploy", "run-2"), Parameters.complete({"model_name": "m"}), model("run-2"))
     assert emulator.store.get(SERVICES, NAMESPACE, "m") == before

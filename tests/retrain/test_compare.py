@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from hyperflow.evaluation import compare
+from hyperflow.volume.evaluation import EvaluatedData, Evaluation
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,9 @@ def test_unpaired_is_the_z_test_of_two_proportions() -> None:
 
 def test_answers_are_read_from_an_evaluation_of_the_same_data_alone() -> None:
     answers = np.array([3, 1, 2], dtype=np.uint8)
-    evaluation = {"data": {"digest": "d1"}, "predictions": base64.b64encode(answers.tobytes()).decode()}
-    assert compare.predictions(evaluation, "d1", 3).tolist() == [3, 1, 2]  # type: ignore[union-attr]
-    assert compare.predictions(evaluation, "d2", 3) is None
-    assert compare.predictions(evaluation, "d1", 4) is None
-    assert compare.predictions({**evaluation, "predictions": "?"}, "d1", 3) is None
-    assert compare.predictions({}, "d1", 3) is None
+    told = Evaluation(data=EvaluatedData("m", "d1"), predictions=base64.b64encode(answers.tobytes()).decode())
+    assert compare.predictions(told, "d1", 3).tolist() == [3, 1, 2]  # type: ignore[union-attr]
+    assert compare.predictions(told, "d2", 3) is None
+    assert compare.predictions(told, "d1", 4) is None
+    assert compare.predictions(replace(told, predictions="?"), "d1", 3) is None
+    assert compare.predictions(Evaluation(), "d1", 3) is None

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from hyperflow import volume
+from hyperflow import translation, volume
 from hyperflow.datasets import Dataset
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint, ModelRef
 from hyperflow.steps import Step
-from hyperflow.steps.retrain import Facts, choose, gather
+from hyperflow.steps.plan import Facts, choose, gather
 from hyperflow.volume import cards
 from hyperflow.volume.cards import Card
 
@@ -50,13 +50,14 @@ NEW = replace(SAME, data="data-2", accuracy=0.9)
     ],
 )
 def test_choice(facts: Facts, asked: dict[str, Any], action: str, says: str) -> None:
-    plan = choose(facts, Parameters(**asked))
+    plan = choose(facts, Parameters.complete(asked))
     assert (plan.action, says in plan.reason) == (action, True), plan.reason
     assert dict(plan.parameters) == ({} if action == "tune" else dict(facts.parameters))
 
 
 def code(**values: Any) -> str:
-    return cards.code(Parameters(**values).train_spec("run", "/", {}))
+    asked = Parameters.complete(values)
+    return cards.code(translation.trainer(asked), asked.epochs, asked.workers, asked.parameter_servers)
 
 
 def test_code_is_program_image_arguments_and_size(tmp_path: Path) -> None:
@@ -94,8 +95,8 @@ class TestFacts:
 
     def plan(self, **asked: Any) -> str:
         dataset = Dataset("d", "/data/d/digest", "digest", 10, 10, ("a", "b"))
-        parameters = Parameters(model_name="m", **asked)
-        found = gather(Step("plan", "now", {}), parameters, dataset, self.ENDPOINT, None)
+        parameters = Parameters.complete({"model_name": "m", **asked})
+        found = gather(Step("plan", "now"), parameters, dataset, self.ENDPOINT, None)
         return choose(found, parameters).reason
 
     def remember(self, run_id: str, **changes: Any) -> None:

@@ -14,12 +14,12 @@ from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
 from hyperflow.errors import Conflict
 from hyperflow.parameters import Parameters
-from hyperflow.specs import ModelRef
-from hyperflow.steps import Step, release
-from hyperflow.volume import lease
+from hyperflow.specs import ModelRef, Rule
+from hyperflow.steps import Step, decide, deploy
+from hyperflow.volume import lease, records
 
 MINE = ModelRef("/models/mine", "mine", 0.9)
-LATE = Step("deploy", "mine", {})
+LATE = Step("deploy", "mine")
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +40,18 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def decided(against: str | None) -> None:
-    serving = {"run_id": against} if against else None
-    path = volume.run_path("mine") / "steps" / "decide.json"
-    volume.write_text(path, json.dumps({"deploy": True, "serving": serving}))
+    serving = ModelRef("/models/earlier", against) if against else None
+    record = records.Decide(
+        deploy=True, reason="", forced=False, candidate=MINE, serving=serving, comparison=None, rule=Rule(0.5)
+    )
+    records.write("mine", record)
 
 
 @pytest.mark.parametrize(("against", "says"), [("earlier", "run earlier"), (None, "with nothing")])
 def test_late_deploy_over_a_newer_model_is_refused(against: str | None, says: str) -> None:
     decided(against)
     with pytest.raises(Conflict, match="run other has gone live as m since this run's decision") as refused:
-        release.deploy(LATE, Parameters(model_name="m"), MINE)
+        deploy.run(LATE, Parameters.complete({"model_name": "m"}), MINE)
     assert says in refused.value.why
     lease.hold("m", "another", 60)  # the refused run has given the service back
 
@@ -58,7 +60,7 @@ def test_deploy_in_another_runs_turn_is_refused() -> None:
     decided("other")
     lease.hold("m", "another", 60)
     with pytest.raises(Conflict, match="run another is deploying m"):
-        release.deploy(LATE, Parameters(model_name="m"), MINE)
+        deploy.run(LATE, Parameters.complete({"model_name": "m"}), MINE)
     with pytest.raises(Conflict, match="run another is deploying m"):
         lease.hold("m", "third", 60)
 
@@ -69,7 +71,8 @@ def test_decision_in_another_runs_turn_is_refused_at_once_or_waits_as_it_was_tol
     lease.hold("m", "another", 60)
     for seconds in (0, 1):
         begun = time.monotonic()
+        asked = Parameters.complete({"model_name": "m", "turn_timeout": seconds})
         with pytest.raises(Conflict, match="run another is deploying m"):
-            release.decide(LATE, Parameters(model_name="m", turn_timeout=seconds), MINE, "/none")
+            decide.run(LATE, asked, MINE, "/none")
         assert time.monotonic() - begun >= seconds
         assert ("waiting for run another" in capsys.readouterr().out) == (seconds > 0)

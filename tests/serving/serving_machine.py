@@ -22,9 +22,12 @@ from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint, ModelRef, ServeSpec
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
-PARAMETERS = Parameters(
-    model_name="rolled", smoke_instances=100, accuracy_floor=0.5, smoke_accuracy_floor=0.5, deploy_timeout=60
-)
+PARAMETERS = Parameters.complete(
+    {
+        "model_name": "rolled", "smoke_instances": 100, "accuracy_floor": 0.5, "smoke_accuracy_floor": 0.5,
+        "deploy_timeout": 60,
+    }
+)  # fmt: skip
 NAME = PARAMETERS.model_name
 PATH = f"/v1/models/{NAME}:predict"
 

@@ -14,7 +14,7 @@ from serving_machine import NAME, PARAMETERS, Machine
 from hyperflow.engines.local.servers import Server
 from hyperflow.engines.local.services import KEEP
 from hyperflow.errors import JobFailed
-from hyperflow.steps import Step, release
+from hyperflow.steps import Step, decide
 
 
 def kill(server: Server | None) -> None:
@@ -76,7 +76,7 @@ def test_next_run_neither_compares_with_what_failed_nor_goes_back_to_it(machine:
         machine.predict(1, machine.deploy(1))
     failed = machine.services.read(NAME).servers[0]
     candidate = machine.save(2)
-    decision, _ = release.decide(Step("decide", "run-2", {}), PARAMETERS, candidate, machine.dataset.path)
+    decision, _ = decide.run(Step("decide", "run-2"), PARAMETERS, candidate, machine.dataset.path)
     assert decision.deploy
     assert "none is served" in decision.reason
     url = machine.predict(2, machine.deploy(2))

@@ -6,24 +6,24 @@ import importlib
 import inspect
 import json
 import math
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from hyperflow import translation
 from hyperflow.errors import HyperflowError, InvalidParameter
-from hyperflow.parameters import RETRAINING, Parameters, search_space
+from hyperflow.parameters import TABLE, Parameters
 from hyperflow.runner import read_values
+from hyperflow.specs.space import read_space
 
 PIPELINE = Path(__file__).parents[2] / "build" / "train_and_serve.yaml"
 
 
 def names(pipeline: str) -> list[str]:
     """Return the parameters that a pipeline has."""
-    everything = [item.name for item in fields(Parameters)]
-    return [each for each in everything if pipeline == "retrain" or each not in RETRAINING]
+    return [name for name, entry in TABLE.items() if pipeline == "retrain" or not entry.recurring]
 
 
 def space(**entry: object) -> dict[str, Any]:
@@ -54,7 +54,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"trainer_arguments": {"two words": 1}}, "trainer_arguments"),
     ({"trainer_arguments": {"--dashes": 1}}, "trainer_arguments"),
     ({"trainer_arguments": [1]}, "trainer_arguments"),
-    ({"trial_arguments": {"a=b": 1}}, "trainer_arguments"),
+    ({"trial_arguments": {"a=b": 1}}, "trial_arguments[a=b]"),
+    ({"trainer_arguments": {"x": [1]}}, "trainer_arguments[x]"),
     ({"trial_arguments": "x"}, "trial_arguments"),
     ({"search_space": {}}, "search_space"),
     ({"search_space": []}, "search_space"),
@@ -157,8 +158,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"significance": 1.5}, "significance"),
     ({"significance": "low"}, "significance"),
     ({"best_parameters": [1]}, "best_parameters"),
-    ({"best_parameters": {"learning_rate": math.nan}}, "parameters[learning_rate]"),
-    ({"best_parameters": {"two words": 1}}, "parameters"),
+    ({"best_parameters": {"learning_rate": math.nan}}, "best_parameters[learning_rate]"),
+    ({"best_parameters": {"two words": 1}}, "best_parameters[two words]"),
     ({"retune_every": -1}, "retune_every"),
     ({"retune_every": 2.5}, "retune_every"),
     ({"retune_accuracy_drop": -0.1}, "retune_accuracy_drop"),
@@ -176,7 +177,7 @@ def test_there_are_a_hundred() -> None:
 @pytest.mark.parametrize(("values", "named"), BAD, ids=[json.dumps(values) for values, _ in BAD])
 def test_bad_value_is_refused_by_name(values: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidParameter) as refused:
-        Parameters(**values)
+        translation.judge(Parameters.complete(values))
     assert named in refused.value.what
     assert refused.value.remedy.startswith("give ")
 
@@ -222,10 +223,9 @@ def test_pipeline_declares_what_the_parameters_are(name: str) -> None:
     declared = inspect.signature(pipeline.pipeline_func).parameters
     images = {"trainer_image", "serving_image"}
     assert list(declared) == names(name)
-    defaults = Parameters()
     for name, parameter in declared.items():
         if name not in images:
-            assert _plain(getattr(defaults, name)) == parameter.default, name
+            assert _plain(TABLE[name].default) == parameter.default, name
 
 
 @pytest.mark.parametrize("name", ["train_and_serve", "retrain"])
@@ -235,8 +235,32 @@ def test_every_parameter_is_described_in_the_compiled_pipeline(name: str) -> Non
     assert described == set(names(name))
 
 
+@pytest.mark.parametrize("name", list(TABLE))
+def test_reading_a_parameter_that_a_step_was_not_given_raises(name: str) -> None:
+    others = {each: entry.default for each, entry in TABLE.items() if each != name}
+    given = Parameters(**others)
+    with pytest.raises(AttributeError, match=f"{name!r} was not given"):
+        getattr(given, name)
+    assert all(getattr(given, each) == default for each, default in others.items())
+
+
+COMPONENTS = ("check", "load_data", "plan", "tune", "train", "decide", "deploy", "predict")
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_component_takes_parameters_by_the_tables_types_and_defaults(name: str) -> None:
+    component = getattr(importlib.import_module(f"components.{name}"), name)
+    taken = inspect.signature(component.python_func).parameters
+    shared = {each: parameter for each, parameter in taken.items() if each in TABLE}
+    assert shared
+    for each, parameter in shared.items():
+        assert parameter.annotation is TABLE[each].type, each
+        assert parameter.default in (inspect.Parameter.empty, TABLE[each].default), each
+    assert name != "check" or list(shared) == list(TABLE)
+
+
 def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
-    (d, k) = search_space(
+    (d, k) = read_space(
         {"k": {"type": "int", "min": 1.0, "max": 4.0}, "d": {"type": "discrete", "values": [32.0, 64.0]}}
     )
     assert k.grid == (1, 2, 3, 4)
@@ -245,7 +269,9 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
 
 
 def test_more_parallel_or_failed_than_trials_counts_as_all() -> None:
-    spec = Parameters(max_trials=2, parallel_trials=9, max_failed_trials=9).tune_spec("run", "/data")
+    spec = translation.tune_spec(
+        Parameters.complete({"max_trials": 2, "parallel_trials": 9, "max_failed_trials": 9}), "run", "/data"
+    )
     assert (spec.parallel_trials, spec.max_failed_trials) == (2, 2)
 
 

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hyperflow import metrics, report, volume
 from hyperflow.errors import Conflict, Unavailable
 from hyperflow.progress import Progress
-from hyperflow.specs import Trainer, fingerprint, format_value, job_name
+from hyperflow.specs import Trainer, Trial, fingerprint, format_value, job_name
+from hyperflow.volume import records
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,8 @@ class TestVolume:
 
 def test_report_escapes_what_a_trainer_may_print() -> None:
     hostile = "<script>alert(1)</script>"
-    trial: dict[str, Any] = {
-        "name": hostile, "status": "succeeded", "value": 0.5, "parameters": {"x": hostile}, "seconds": 1.0,
-    }  # fmt: skip
-    record = {"metric": "m", "direction": "maximize", "best": trial, "trials": [trial], "location": hostile}
+    trial = Trial(hostile, "succeeded", {"x": hostile}, 0.5)
+    record = records.Tune(metric="m", direction="maximize", best=trial, trials=(trial,), location=hostile)
     html = report.page(hostile, [report.trials(record)])
     assert "<script>" not in html
     assert "&lt;script&gt;" in html

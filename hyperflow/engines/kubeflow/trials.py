@@ -10,7 +10,7 @@ from typing import Literal
 from hyperflow.engines.kubeflow.jobs import condition
 from hyperflow.engines.kubeflow.manifests.common import Manifest
 from hyperflow.metrics import PENALTY
-from hyperflow.specs import Parameter, Trial, TuneSpec, Value
+from hyperflow.specs import Dimension, Trial, TuneSpec, Value
 
 Status = Literal["succeeded", "failed", "early-stopped", "killed", "running", "metrics-unavailable"]
 
@@ -52,7 +52,7 @@ def _trial(spec: TuneSpec, item: Manifest) -> Trial:
     )
 
 
-def _value(parameter: Parameter, text: str) -> Value:
+def _value(parameter: Dimension, text: str) -> Value:
     """Give a value the type that its parameter has; Katib has only texts."""
     if parameter.type == "categorical":
         return text

@@ -25,7 +25,7 @@ from hyperflow import metrics
 from hyperflow.engines.local.processes import Job, tail
 from hyperflow.errors import Conflict, JobFailed, JobTimeout, Unavailable
 from hyperflow.progress import Progress, Report
-from hyperflow.specs import Algorithm, Parameter, Trial, TuneResult, TuneSpec, Value, fingerprint, format_value
+from hyperflow.specs import Algorithm, Dimension, Trial, TuneResult, TuneSpec, Value, fingerprint, format_value
 
 _STATUS = "status"
 _SECONDS = "seconds"
@@ -209,7 +209,7 @@ def _combinations(spec: TuneSpec) -> Iterator[dict[str, Value]]:
         yield dict(zip((parameter.name for parameter in spec.search_space), values, strict=True))
 
 
-def _distribution(parameter: Parameter, algorithm: Algorithm) -> optuna.distributions.BaseDistribution:
+def _distribution(parameter: Dimension, algorithm: Algorithm) -> optuna.distributions.BaseDistribution:
     if algorithm.name == "hyperband" and parameter.name == algorithm.settings["resource_name"]:
         most = int(float(algorithm.settings["r_l"]))
         return optuna.distributions.IntDistribution(most, most)

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Parameter, Trainer
+from hyperflow.specs import Dimension, Trainer
 
 _KATIB = "${trial"
 _UNSAFE_IN_A_CHOICE = frozenset("'\"\\$")
@@ -24,7 +24,7 @@ def literal(argv: Iterable[str]) -> list[str]:
     return [_escaped(word) for word in argv]
 
 
-def trial(trainer: Trainer, data_path: str, space: Sequence[Parameter], epochs: int) -> list[str]:
+def trial(trainer: Trainer, data_path: str, space: Sequence[Dimension], epochs: int) -> list[str]:
     """Write a trial's argv with a placeholder for each parameter, so that it survives Katib, kubelet and shell.
 
     Raises:
@@ -51,7 +51,7 @@ def _escaped(word: str) -> str:
     return word.replace("$", "$$")
 
 
-def _check_choices(parameter: Parameter) -> None:
+def _check_choices(parameter: Dimension) -> None:
     for value in parameter.values if parameter.type == "categorical" else ():
         if _UNSAFE_IN_A_CHOICE & set(str(value)):
             name = f"search_space[{parameter.name}].values"

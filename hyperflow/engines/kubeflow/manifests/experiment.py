@@ -15,7 +15,7 @@ from hyperflow.engines.kubeflow.manifests.common import (
     plain,
     pod_template,
 )
-from hyperflow.specs import Parameter, TuneSpec, fingerprint, format_value
+from hyperflow.specs import Dimension, TuneSpec, fingerprint, format_value
 
 if TYPE_CHECKING:
     from kubeflow.katib import (
@@ -63,7 +63,7 @@ def experiment(spec: TuneSpec) -> Manifest:
     )
 
 
-def _parameter(parameter: Parameter) -> V1beta1ParameterSpec:
+def _parameter(parameter: Dimension) -> V1beta1ParameterSpec:
     from kubeflow import katib
 
     if parameter.type in ("double", "int"):

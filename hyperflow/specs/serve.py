@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hyperflow.errors import InvalidParameter, one_of
-from hyperflow.specs.jobs import Compute
+from hyperflow.specs.trainer import Compute
 from hyperflow.specs.values import Value, check_claim, check_run_id, check_service_name, fraction, freeze, whole
 
 RUNTIMES = ("hyperflow", "tensorflow")
@@ -74,14 +74,14 @@ class ServeSpec:
         check_run_id(self.run_id)
         check_service_name(self.name)
         if self.runtime not in RUNTIMES:
-            raise InvalidParameter("serving_runtime", self.runtime, one_of(RUNTIMES))
+            raise InvalidParameter("runtime", self.runtime, one_of(RUNTIMES))
         whole("min_replicas", self.min_replicas, 0)
         whole("max_replicas", self.max_replicas, 1)
         if self.min_replicas > self.max_replicas:
             raise InvalidParameter("min_replicas", self.min_replicas, f"at most max_replicas ({self.max_replicas})")
         whole("canary_percent", self.canary_percent, 1, 100)
         whole("port", self.port, 0, 65535)
-        whole("deploy_timeout", self.timeout, 1)
+        whole("timeout", self.timeout, 1)
         check_claim(self.claim)
 
 

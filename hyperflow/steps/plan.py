@@ -1,21 +1,21 @@
-"""What a recurring run has to do: nothing, train with the known best values, or search for better ones first."""
+"""Plan what a recurring run has to do: nothing, train with the known best values, or search for better ones first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from hyperflow import datasets, report
+from hyperflow import datasets, report, translation
 from hyperflow.engines import Engine, get_engine
 from hyperflow.evaluation import compare, drift
 from hyperflow.parameters import Parameters
-from hyperflow.specs import Endpoint, Value
-from hyperflow.steps.context import Step, read_evaluation, write_page
-from hyperflow.volume import cards, retention
+from hyperflow.specs import Drift, Endpoint, Value
+from hyperflow.steps.context import Step
+from hyperflow.volume import cards, evaluation, records, retention
 
 Action = Literal["skip", "train", "tune"]
 
@@ -113,7 +113,7 @@ def _reason_to_tune(facts: Facts, parameters: Parameters) -> str:
     return ""
 
 
-def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tuple[Plan, dict[str, float]]:
+def run(current: Step, parameters: Parameters, data_path: str, page: str) -> tuple[Plan, dict[str, float]]:
     """Tidy the volume, see how the serving model does, and decide what to do.
 
     Returns:
@@ -121,7 +121,7 @@ def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tu
     """
     dataset = datasets.open_dataset(data_path)
     engine = get_engine()
-    _tidy(current, parameters, dataset.name, engine)
+    deleted = _tidy(current, parameters, dataset.name, engine)
     endpoint = engine.serving(parameters.model_name)
     drifted = _drift(endpoint) if endpoint else None
     facts = gather(current, parameters, dataset, endpoint, drifted)
@@ -132,11 +132,12 @@ def plan(current: Step, parameters: Parameters, data_path: str, page: str) -> tu
             "drift-psi": drifted.psi, "drift-chi-square": drifted.chi_square, "drift-p": drifted.p_value,
             "drift-instances": drifted.instances, "mean-confidence": drifted.confidence,
         }  # fmt: skip
-    current.record.update(
-        action=made.action, reason=made.reason, parameters=dict(made.parameters), metrics=metrics,
-        drift=asdict(drifted) if drifted else None, classes=dataset.classes, retune_drift=parameters.retune_drift,
+    record = records.Plan(
+        action=made.action, reason=made.reason, parameters=made.parameters, metrics=metrics, drift=drifted,
+        classes=dataset.classes, retune_drift=parameters.retune_drift, deleted=tuple(deleted),
     )  # fmt: skip
-    write_page(page, "Plan", report.plan(current.record))
+    current.keep(record)
+    report.write(page, "Plan", report.plan(record))
     current.say(f"{made.action}: {made.reason}")
     return made, metrics
 
@@ -146,7 +147,7 @@ def gather(
     parameters: Parameters,
     dataset: datasets.Dataset,
     endpoint: Endpoint | None,
-    drifted: drift.Drift | None,
+    drifted: Drift | None,
 ) -> Facts:
     """Find out what the plan is made from; the serving model reads the test set where that is not its own.
 
@@ -157,7 +158,8 @@ def gather(
         endpoint: The service, or None.
         drifted: How far its answers have drifted, where that is known.
     """
-    code = cards.code(parameters.train_spec(current.run_id, dataset.path, {}))
+    trainer = translation.trainer(parameters)
+    code = cards.code(trainer, parameters.epochs, parameters.workers, parameters.parameter_servers)
     known = {**(endpoint.model.parameters if endpoint else {}), **parameters.best_parameters}
     made = [card for card in cards.all_of(parameters.model_name) if card.run_id != current.run_id]
     if endpoint is None:
@@ -185,16 +187,16 @@ def _was_refused(card: cards.Card, known: Mapping[str, Value], parameters: Param
     return card.deploy is False and (searched or cards.same_parameters(card.parameters, known))
 
 
-def _drift(endpoint: Endpoint) -> drift.Drift | None:
+def _drift(endpoint: Endpoint) -> Drift | None:
     traffic = drift.recent(endpoint)
-    evaluation = read_evaluation(endpoint.model.path)
-    counts = evaluation.get("train_class_counts")
+    told = evaluation.read(endpoint.model.path)
+    counts = told.train_class_counts
     if traffic is None or not counts:
         return None
-    return drift.measure(traffic, counts, float(evaluation.get("mean_confidence", 0.0)))
+    return drift.measure(traffic, counts, told.mean_confidence)
 
 
-def _tidy(current: Step, parameters: Parameters, dataset: str, engine: Engine) -> None:
+def _tidy(current: Step, parameters: Parameters, dataset: str, engine: Engine) -> list[str]:
     def live() -> list[str]:
         endpoint = engine.serving(parameters.model_name)
         models = (endpoint.model, endpoint.previous) if endpoint else ()
@@ -203,6 +205,6 @@ def _tidy(current: Step, parameters: Parameters, dataset: str, engine: Engine) -
     longest = parameters.tune_timeout + parameters.train_timeout + parameters.deploy_timeout
     keep = retention.Keep(parameters.keep_models, parameters.keep_runs, float(longest))
     deleted = retention.sweep(parameters.model_name, current.run_id, dataset, keep, live)
-    current.record.update(deleted=deleted)
     for name in deleted:
         print(f"deleted {name}, which is older than what is kept", flush=True)
+    return deleted

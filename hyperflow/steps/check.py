@@ -1,0 +1,19 @@
+"""Refuse, before anything is made, what could not be carried through."""
+
+from __future__ import annotations
+
+from hyperflow import translation
+from hyperflow.engines import get_engine
+from hyperflow.parameters import Parameters
+from hyperflow.specs import ModelRef
+from hyperflow.steps.context import Step
+from hyperflow.volume import records
+
+
+def run(current: Step, parameters: Parameters) -> None:
+    """Judge all values together, then have the engine judge its surroundings."""
+    translation.judge(parameters)
+    tune = translation.tune_spec(parameters, current.run_id, "/")
+    serve = translation.serve_spec(parameters, current.run_id, ModelRef("/"))
+    get_engine().check(tune, serve)
+    current.keep(records.Check(model_name=parameters.model_name))

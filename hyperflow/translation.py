@@ -1,0 +1,160 @@
+"""Parameters as specs: which parameter each field of a spec comes from, and what a refused field is called.
+
+A field that has a parameter's name comes from that one; the maps here name the others.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from hyperflow import volume
+from hyperflow.errors import InvalidParameter
+from hyperflow.parameters import TABLE, Parameters
+from hyperflow.specs import (
+    Algorithm,
+    Compute,
+    EarlyStopping,
+    ModelRef,
+    Objective,
+    ServeSpec,
+    Trainer,
+    TrainSpec,
+    TuneSpec,
+    Value,
+)
+from hyperflow.specs.space import read_space
+from hyperflow.specs.values import integral, mapping
+
+PORT = "HYPERFLOW_PORT"
+"""Environment variable with the port to serve on, for an engine that serves on this machine."""
+
+_CHECKED_RUN = "check"  # the run id of specs that are made only to be judged
+
+_TUNE = {"epochs": "trial_epochs", "workers": "trial_workers", "timeout": "tune_timeout"}
+_TRAIN = {"parameters": "best_parameters", "retries": "train_retries", "timeout": "train_timeout"}
+_SERVE = {"name": "model_name", "runtime": "serving_runtime", "image": "serving_image", "timeout": "deploy_timeout"}
+_TRAINER = {"command": "trainer_command", "image": "trainer_image", "arguments": "trainer_arguments"}
+_COMPUTE = {
+    "cpu": "cpu", "memory": "memory", "gpus": "gpus", "node_selector": "node_selector", "tolerations": "tolerations",
+    "image_pull_secret": "image_pull_secret", "queue": "queue", "gang": "gang_scheduling",
+}  # fmt: skip
+_SERVING_COMPUTE = {
+    field: _COMPUTE[field] for field in ("cpu", "memory", "node_selector", "tolerations", "image_pull_secret")
+}
+
+_Spec = TypeVar("_Spec", TuneSpec, TrainSpec, ServeSpec)
+
+
+def judge(parameters: Parameters) -> None:
+    """Judge all values together, by making each spec once.
+
+    Raises:
+        InvalidParameter: They cannot work.
+    """
+    tune_spec(parameters, _CHECKED_RUN, "/")
+    train_spec(parameters, _CHECKED_RUN, "/", mapping("best_parameters", parameters.best_parameters))
+    serve_spec(parameters, _CHECKED_RUN, ModelRef("/"))
+
+
+def tune_spec(parameters: Parameters, run_id: str, data_path: str) -> TuneSpec:
+    """Make the spec of the search."""
+    made = {
+        "run_id": run_id, "data_path": data_path,
+        "trainer": trainer(parameters, mapping("trial_arguments", parameters.trial_arguments)),
+        "search_space": read_space(parameters.search_space), "objective": _objective(parameters),
+        "algorithm": Algorithm(parameters.algorithm, mapping("algorithm_settings", parameters.algorithm_settings)),
+        "early_stopping": _early_stopping(parameters), "compute": _compute(parameters, _COMPUTE),
+    }  # fmt: skip
+    return _make(TuneSpec, _TUNE, made, parameters)
+
+
+def train_spec(parameters: Parameters, run_id: str, data_path: str, best: Mapping[str, Value]) -> TrainSpec:
+    """Make the spec of the training."""
+    model = volume.model_path(parameters.model_name, run_id) / volume.MODEL_VERSION
+    made = {
+        "run_id": run_id, "data_path": data_path, "model_path": str(model), "parameters": best,
+        "trainer": trainer(parameters), "compute": _compute(parameters, _COMPUTE),
+    }  # fmt: skip
+    return _make(TrainSpec, _TRAIN, made, parameters)
+
+
+def serve_spec(parameters: Parameters, run_id: str, model: ModelRef) -> ServeSpec:
+    """Make the spec of the service."""
+    made = {"run_id": run_id, "model": model, "port": _port(), "compute": _compute(parameters, _SERVING_COMPUTE)}
+    return _make(ServeSpec, _SERVE, made, parameters)
+
+
+def _make(spec: type[_Spec], names: Mapping[str, str], made: Mapping[str, Any], parameters: Parameters) -> _Spec:
+    """Make a spec of what is made already and of the parameters that its other fields have the names of."""
+    called = {item.name: names.get(item.name, item.name) for item in fields(spec)}
+    plain = {field: getattr(parameters, name) for field, name in called.items() if field not in made and name in TABLE}
+    with _called(names):
+        return spec(**plain, **made)
+
+
+def trainer(parameters: Parameters, more: Mapping[str, Value] = MappingProxyType({})) -> Trainer:
+    """Make the trainer, with further arguments or without: those of trials."""
+    arguments: dict[str, Any] = mapping("trainer_arguments", parameters.trainer_arguments)
+    blamed = {f"arguments[{name}]": f"trial_arguments[{name}]" for name in more}
+    with _called({**_TRAINER, **blamed}):
+        return Trainer(tuple(parameters.trainer_command), arguments | dict(more), parameters.trainer_image)
+
+
+def _objective(parameters: Parameters) -> Objective:
+    goal = None if parameters.objective_goal == "" else _number("objective_goal", parameters.objective_goal)
+    return Objective(parameters.objective_metric, parameters.objective_type, goal)  # type: ignore[arg-type]
+
+
+def _early_stopping(parameters: Parameters) -> EarlyStopping | None:
+    settings = mapping("early_stopping_settings", parameters.early_stopping_settings)
+    known = [item.name for item in fields(EarlyStopping)]
+    for key, value in settings.items():
+        if key not in known:
+            raise InvalidParameter(f"early_stopping_settings[{key}]", value, f"only {' and '.join(known)}")
+    whole = {key: integral(value) for key, value in settings.items()}
+    stopping = EarlyStopping(**whole)  # type: ignore[arg-type]
+    return stopping if parameters.early_stopping else None
+
+
+def _compute(parameters: Parameters, names: Mapping[str, str]) -> Compute:
+    values = {field: getattr(parameters, name) for field, name in names.items()}
+    selector = mapping(names["node_selector"], values["node_selector"])
+    values["node_selector"] = {key: str(value) for key, value in selector.items()}
+    values["tolerations"] = tuple(mapping(names["tolerations"], each) for each in values["tolerations"])
+    with _called(names):
+        return Compute(**values)
+
+
+@contextmanager
+def _called(names: Mapping[str, str]) -> Iterator[None]:
+    """Call a refused field what the user calls it."""
+    try:
+        yield
+    except InvalidParameter as error:
+        field = re.split(r"[.\[]", error.name, maxsplit=1)[0]
+        name = names.get(error.name) or names.get(field, field) + error.name[len(field) :]
+        raise InvalidParameter(name, error.value, error.allowed) from None
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidParameter(name, value, "a finite number, or nothing for none")
+    return number
+
+
+def _port() -> int:
+    number = os.environ.get(PORT, "0")
+    if not number.isdigit():
+        raise InvalidParameter(PORT, number, "a port's number")
+    return int(number)
