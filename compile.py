@@ -16,15 +16,19 @@ import yaml
 
 BUILD = Path(__file__).parent / "build"
 PIPELINES = ("train_and_serve", "retrain")
+KFP_VERSIONS = ("2.14", "2.15", "2.16", "2.17")
 COMPONENTS = ("check", "load_data", "plan", "tune", "train", "decide", "deploy", "predict")
 
 
 def main() -> int:
     """Compile, or compare; return 1 where build/ is not what the source says."""
     arguments = _arguments()
-    for variable, image in (("HYPERFLOW_IMAGE", arguments.image), ("HYPERFLOW_MODEL_IMAGE", arguments.model_image)):
-        if image:
-            os.environ[variable] = image
+    given = {
+        "HYPERFLOW_IMAGE": arguments.image,
+        "HYPERFLOW_MODEL_IMAGE": arguments.model_image,
+        "HYPERFLOW_KFP": arguments.kfp,
+    }
+    os.environ.update({variable: value for variable, value in given.items() if value})
     if not arguments.check:
         for path in compile_all(arguments.output):
             print(path)
@@ -81,6 +85,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image", help="image of the steps, best with a digest (or HYPERFLOW_IMAGE)")
     parser.add_argument("--model-image", help="image of trainer and predictor (or HYPERFLOW_MODEL_IMAGE)")
+    parser.add_argument(
+        "--kfp", choices=KFP_VERSIONS, help="oldest KFP server to take the YAML; from 2.16 on steps state their user"
+    )
     parser.add_argument("--output", type=Path, default=BUILD, help="folder to write to or compare with")
     parser.add_argument("--check", action="store_true", help="compare instead of writing; exit 1 on a difference")
     return parser.parse_args()

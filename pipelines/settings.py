@@ -1,5 +1,7 @@
 """What Kubernetes is told about every step: claim, cache, retries, time limit, resources, least power."""
 
+import os
+
 from kfp import dsl, kubernetes
 from kfp.dsl.structures import ResourceSpec
 
@@ -13,6 +15,11 @@ USER = 1000
 ACCESS_SECRET = "hyperflow-access"
 """An optional Secret with `token`, `cookie` or `ingress`, for clusters whose services ask who calls."""
 
+KFP = "HYPERFLOW_KFP"
+"""Environment variable with the least version of KFP's server that the YAML is for (docs/decisions/kfp-versions.md)."""
+
+_STATES_USER = os.environ.get(KFP, "2.14") not in ("2.14", "2.15")  # they refuse YAML that has the field
+
 _RETRIES = 2  # a step that finds its job again loses nothing by being run again
 
 
@@ -25,7 +32,8 @@ def apply(task: dsl.PipelineTask, claim: str, *, timeout: int = 0) -> dsl.Pipeli
         timeout: Seconds for one attempt's pod; 0 where the step's own parameter limits it.
     """
     kubernetes.mount_pvc(task, pvc_name=claim, mount_path=MOUNT_PATH)
-    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    if _STATES_USER:
+        kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
     if timeout:
         kubernetes.set_timeout(task, timeout)
@@ -37,6 +45,8 @@ def apply(task: dsl.PipelineTask, claim: str, *, timeout: int = 0) -> dsl.Pipeli
 
 
 def asking(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Give a task that asks a served model what lets it through to it, if the namespace has that."""
-    keys = {"ingress": client.INGRESS, "token": client.TOKEN, "cookie": client.COOKIE}
-    return kubernetes.use_secret_as_env(task, ACCESS_SECRET, keys, optional=True)
+    """Give a task that asks a served model what lets it through to it, if the namespace has that.
+
+    As files: before KFP 2.15 a Secret that need not be there can only be mounted.
+    """
+    return kubernetes.use_secret_as_volume(task, ACCESS_SECRET, str(client.FOLDER), optional=True)

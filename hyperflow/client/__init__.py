@@ -1,6 +1,6 @@
 """Ask a served model: through ingresses that want to know who asks, over KServe's V1 protocol."""
 
-from hyperflow.client.access import COOKIE, INGRESS, TOKEN, Access, check_url, reach
+from hyperflow.client.access import COOKIE, FOLDER, INGRESS, TOKEN, Access, check_url, reach
 from hyperflow.client.http import SECONDS, content, get, post
 from hyperflow.client.refusals import refusal
 from hyperflow.client.reply import Reply
@@ -8,6 +8,7 @@ from hyperflow.client.v1 import predict, predict_url
 
 __all__ = [
     "COOKIE",
+    "FOLDER",
     "INGRESS",
     "SECONDS",
     "TOKEN",

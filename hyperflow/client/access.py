@@ -18,6 +18,9 @@ TOKEN = "HYPERFLOW_TOKEN"
 COOKIE = "HYPERFLOW_COOKIE"
 """Environment variable with a session cookie, `name=value`, or with @ and the path of a file that holds one."""
 
+FOLDER = Path("/run/hyperflow/access")
+"""Where a step finds the namespace's Secret as files, `ingress`, `token` and `cookie`; a variable wins over its file."""
+
 _HERE = ("127.0.0.1", "::1", "localhost")  # services of this machine are behind no ingress
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
@@ -58,7 +61,7 @@ class Access:
             InvalidParameter: A value cannot be part of a request.
             Unavailable: A file cannot be read.
         """
-        return cls(os.environ.get(INGRESS, ""), _secret(TOKEN), _secret(COOKIE))
+        return cls(_given(INGRESS, "ingress"), _given(TOKEN, "token"), _given(COOKIE, "cookie"))
 
     @property
     def is_known(self) -> bool:
@@ -120,8 +123,10 @@ def split_url(url: str) -> SplitResult:
         return SplitResult("", "", "", "", "")
 
 
-def _secret(name: str) -> str:
+def _given(name: str, key: str) -> str:
     value = os.environ.get(name, "")
+    if not value and (FOLDER / key).exists():
+        value = f"@{FOLDER / key}"
     if not value.startswith("@"):
         return value.strip()
     try:

@@ -71,14 +71,14 @@ def test_no_step_is_cached(pipeline: tuple[dict[str, Any], Any]) -> None:
     assert not any(task["cachingOptions"].get("enableCache") for task in tasks(pipeline[0]).values())
 
 
-def test_every_step_mounts_the_claim_and_runs_as_nobody(pipeline: tuple[Any, dict[str, Any]]) -> None:
+def test_every_step_mounts_the_claim_and_leaves_its_user_to_the_image(pipeline: tuple[Any, dict[str, Any]]) -> None:
     executors = pipeline[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert len(executors) == (12 if "exec-plan" in executors else 7)
     for executor in executors.values():
         (mount,) = executor["pvcMount"]
         assert mount["mountPath"] == "/mnt/hyperflow"
         assert "claim" in mount["pvcNameParameter"]["componentInputParameter"]
-        assert executor["securityContext"] == {"runAsUser": "1000", "runAsGroup": "1000", "runAsNonRoot": True}
+        assert "securityContext" not in executor  # KFP 2.14 and 2.15 would refuse the whole file
 
 
 def test_every_step_has_limits_and_retries(pipeline: tuple[dict[str, Any], Any]) -> None:

@@ -68,6 +68,16 @@ def test_command_without_either_is_told_of_the_login_page(predictor: conftest.Pr
     assert "secret-state" not in output
 
 
+def test_steps_read_the_secret_that_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client.access, "FOLDER", tmp_path)
+    assert Access.from_environment() == Access()
+    for key, value in {"ingress": "https://kubeflow.example.org", "token": f"{TOKEN}\n", "cookie": COOKIE}.items():
+        (tmp_path / key).write_text(value)
+    assert Access.from_environment() == Access("https://kubeflow.example.org", TOKEN, COOKIE)
+    monkeypatch.setenv(client.TOKEN, "another")
+    assert Access.from_environment().token == "another"
+
+
 def test_steps_go_through_the_ingress_of_their_environment(
     predictor: conftest.Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
