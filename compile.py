@@ -16,7 +16,7 @@ import yaml
 
 BUILD = Path(__file__).parent / "build"
 PIPELINES = ("train_and_serve", "retrain")
-KFP_VERSIONS = ("2.14", "2.15", "2.16", "2.17")
+KFP_VERSIONS = ("2.5", "2.14", "2.15", "2.16", "2.17")
 COMPONENTS = ("check", "load_data", "plan", "tune", "train", "decide", "deploy", "predict")
 
 

@@ -18,7 +18,7 @@ ACCESS_SECRET = "hyperflow-access"
 KFP = "HYPERFLOW_KFP"
 """Environment variable with the least version of KFP's server that the YAML is for (docs/decisions/kfp-versions.md)."""
 
-_STATES_USER = os.environ.get(KFP, "2.14") not in ("2.14", "2.15")  # they refuse YAML that has the field
+_STATES_USER = os.environ.get(KFP) in ("2.16", "2.17")  # 2.14 and 2.15 refuse YAML that has the field
 
 _RETRIES = 2  # a step that finds its job again loses nothing by being run again
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 PINS = Path(__file__).parent / "protos"
 CACHE = Path(__file__).parents[2] / ".cache" / "kfp-protos"
-RELEASES = tuple(sorted(path.stem for path in PINS.glob("*.txt")))
+RELEASES = tuple(sorted((path.stem for path in PINS.glob("*.txt")), key=lambda name: [*map(int, name.split("."))]))
 
 # The releases have the same module and message names, so each is read by an interpreter of its own. It has protobuf
 # from this environment and, once that is imported, nothing else of it: its kfp would win over the release's.
@@ -63,7 +63,8 @@ def fetch(release: str) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as staging:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--require-hashes", "--target", f"{staging}/made", "--requirement", str(PINS / f"{release}.txt")]
+        command += ["--no-build-isolation", "--require-hashes", "--requirement", str(PINS / f"{release}.txt")]
+        command += ["--target", f"{staging}/made"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if "DO NOT MATCH THE HASHES" in done.stderr:
             raise ValueError(done.stderr)
