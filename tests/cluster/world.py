@@ -16,7 +16,7 @@ from unittest.mock import patch
 import pytest
 import yaml
 
-from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.engines.kubeflow import KubeflowEngine, preflight
 from hyperflow.engines.kubeflow.cluster import Cluster
 from tests.cluster.api import Api
 from tests.cluster.binaries import default_cache, find
@@ -186,8 +186,9 @@ def new_token(api: Api, namespace: str, bound_to: Object | None = None) -> str:
 
 def _prepare(api: Api, namespace: str, volume: Path) -> None:
     """Put the manifests' objects into a new namespace, and a volume behind the claim."""
-    (space,) = load_yaml(MANIFESTS / "namespace.yaml")
-    api.create("/api/v1/namespaces", {**space, "metadata": {**space["metadata"], "name": namespace}})
+    labels = {preflight.COLLECTOR_LABEL: "enabled"}  # as the profile controller gives to a profile's namespace
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    api.create("/api/v1/namespaces", space)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
     api.create(collection(namespace, "serviceaccounts"), account)
     files = {"roles": "rbac.yaml", "rolebindings": "rbac.yaml"}

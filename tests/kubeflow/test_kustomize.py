@@ -1,4 +1,4 @@
-"""The manifests: each overlay builds, all is in one namespace, and roles have the rights used and no others."""
+"""The manifests: each overlay builds, all is in one namespace that stays its owner's, and roles have no right unused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import yaml
 from hyperflow.engines.kubeflow import KubeflowEngine, preflight
 from hyperflow.errors import Cancelled, JobFailed
 from hyperflow.progress import Progress
+from pipelines import settings
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.operators import TFJOBS
 from tests.kubeflow.specs import model, serving, trainer, training, tuning
@@ -21,7 +22,7 @@ from tests.kubeflow.store import Object
 from tests.kubeflow.world import NAMESPACE
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
+OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir() if path.name != "profile")
 IN_PROFILE = "kubeflow-user-example-com"
 
 Right = tuple[str, str, str]
@@ -32,11 +33,14 @@ pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl
 
 @functools.cache
 def build(folder: str) -> tuple[Object, ...]:
-    command = ["kubectl", "kustomize", str(MANIFESTS / folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return tuple(yaml.safe_load_all(built_text(MANIFESTS / folder)))
+
+
+def built_text(folder: Path) -> str:
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    return done.stdout
 
 
 def of_kind(overlay: str, kind: str) -> list[Object]:
@@ -61,19 +65,91 @@ def used(emulator: Emulator) -> set[Right]:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlay_builds_into_one_namespace(overlay: str) -> None:
-    for item in build(f"overlays/{overlay}"):
-        if item["kind"] in ("Namespace", "Profile"):
-            assert item["metadata"]["name"] == IN_PROFILE
-        else:
-            assert item["metadata"]["namespace"] == IN_PROFILE
+    assert len(build(f"overlays/{overlay}")) >= 10
+    assert {item["metadata"]["namespace"] for item in build(f"overlays/{overlay}")} == {IN_PROFILE}
     for binding in of_kind(overlay, "RoleBinding"):
         assert {subject["namespace"] for subject in binding["subjects"]} == {IN_PROFILE}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_namespace_has_the_label_without_which_trials_never_finish(overlay: str) -> None:
-    (namespace,) = of_kind(overlay, "Namespace")
-    assert namespace["metadata"]["labels"][preflight.COLLECTOR_LABEL] == "enabled"
+def test_the_namespace_is_neither_labelled_nor_deleted(overlay: str) -> None:
+    """The platform's network policies select profiles by a label that ours would replace."""
+    assert {item["kind"] for item in build(f"overlays/{overlay}")} & {"Namespace", "Profile"} == set()
+
+
+def test_a_new_profile_comes_alone() -> None:
+    (profile,) = build("overlays/profile")
+    assert (profile["kind"], profile["metadata"]["name"]) == ("Profile", IN_PROFILE)
+    assert "labels" not in profile["metadata"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_namespace_is_named_in_one_place(overlay: str, tmp_path: Path) -> None:
+    copy = shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    place = copy / "components" / "namespace" / "namespace.yaml"
+    place.write_text(place.read_text().replace(IN_PROFILE, "elsewhere"))
+    built = built_text(copy / "overlays" / overlay)
+    assert IN_PROFILE not in built
+    assert built.count("namespace: elsewhere") >= 10
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_is_applied_that_cannot_be_changed(overlay: str) -> None:
+    """A Job's pod is fixed for ever: another image would be refused."""
+    assert of_kind(overlay, "Job") == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_root_works_only_when_told_to(overlay: str) -> None:
+    suspended = {item["metadata"]["name"]: item["spec"].get("suspend", False) for item in of_kind(overlay, "CronJob")}
+    assert suspended == {"hyperflow-prepare-claim": True, "hyperflow-reaper": False}
+
+
+@pytest.mark.parametrize(("overlay", "in_mesh"), [("standard", True), ("knative", True), ("no-mesh", False)])
+def test_injected_namespaces_get_the_mesh_policies(overlay: str, in_mesh: bool) -> None:
+    """Steps have no sidecar, and a profile's own policy lets in only who has one, or comes through the gateway."""
+    assert bool(of_kind(overlay, "AuthorizationPolicy")) is in_mesh
+    assert bool(of_kind(overlay, "PeerAuthentication")) is in_mesh
+
+
+def test_with_tokens_only_a_named_account_may_ask_for_predictions() -> None:
+    (policy,) = of_kind("token", "AuthorizationPolicy")
+    asking, looking = policy["spec"]["rules"]
+    caller = f"system:serviceaccount:{IN_PROFILE}:hyperflow-caller"
+    assert asking["from"] == [{"source": {"requestPrincipals": [f"kubernetes/serviceaccount/{caller}"]}}]
+    assert {method for to in looking["to"] for method in to["operation"]["methods"]} == {"GET"}
+    (authentication,) = of_kind("token", "RequestAuthentication")
+    assert "kubernetes/serviceaccount" in {rule["issuer"] for rule in authentication["spec"]["jwtRules"]}
+
+
+def test_the_callers_token_gives_no_other_right_and_is_not_in_the_manifests() -> None:
+    subjects = [subject["name"] for binding in of_kind("token", "RoleBinding") for subject in binding["subjects"]]
+    assert "hyperflow-caller" not in subjects
+    (secret,) = of_kind("token", "Secret")
+    assert secret["metadata"]["name"] == settings.ACCESS_SECRET
+    assert not secret.keys() & {"data", "stringData"}
+
+
+def test_a_private_registry_serves_everything_that_is_pulled(tmp_path: Path) -> None:
+    copy = shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    overlay = copy / "overlays" / "standard" / "kustomization.yaml"
+    text = overlay.read_text()
+    overlay.write_text(text.replace("components:\n", "components:\n  - ../../components/registry\n"))
+    pods = [item for item in yaml.safe_load_all(built_text(overlay.parent)) if "containers" in str(item)]
+    assert len(pods) == 3
+    for item in pods:
+        pod = item["spec"] if item["kind"] == "ServingRuntime" else item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        assert pod["imagePullSecrets"] == [{"name": "hyperflow-registry"}]
+
+
+def test_the_admins_policy_opens_the_local_gateway_alone() -> None:
+    policy = yaml.safe_load((MANIFESTS / "admin" / "local-gateway.yaml").read_text())
+    assert policy["metadata"]["namespace"] == "istio-system"
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"app": "cluster-local-gateway"}
+    (rule,) = policy["spec"]["ingress"]
+    (source,) = rule["from"]
+    assert source == {"namespaceSelector": {"matchLabels": {"app.kubernetes.io/part-of": "kubeflow-profile"}}}
+    assert [port["port"] for port in rule["ports"]] == [8080, 8081]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
