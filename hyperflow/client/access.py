@@ -19,7 +19,7 @@ COOKIE = "HYPERFLOW_COOKIE"
 """Environment variable with a session cookie, `name=value`, or with @ and the path of a file that holds one."""
 
 FOLDER = Path("/run/hyperflow/access")
-"""Where a step finds the namespace's Secret as files, `ingress`, `token` and `cookie`; a variable wins over its file."""
+"""Where a step finds the namespace's Secret: files `ingress`, `token` and `cookie`; a variable wins over its file."""
 
 _HERE = ("127.0.0.1", "::1", "localhost")  # services of this machine are behind no ingress
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")

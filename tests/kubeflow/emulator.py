@@ -23,7 +23,7 @@ _PATH = re.compile(
 _VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete"}
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "": ("pods", "events", "persistentvolumeclaims", "namespaces"),
+    "": ("pods", "events", "persistentvolumeclaims", "namespaces", "configmaps"),
     "kubeflow.org/v1beta1": ("experiments", "suggestions", "trials"),
     "kubeflow.org/v1": ("tfjobs",),
     "serving.kserve.io/v1beta1": ("inferenceservices",),
@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "apps/v1": ("deployments",),
     "batch/v1": ("jobs",),
     "storage.k8s.io/v1": ("storageclasses",),
+    "security.istio.io/v1": ("authorizationpolicies",),
     "authorization.k8s.io/v1": ("selfsubjectaccessreviews",),
 }
 """What this server has, by group and version; a test takes away what is not to be installed."""

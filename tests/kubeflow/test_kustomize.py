@@ -1,4 +1,4 @@
-"""The manifests: each overlay builds, all is in one namespace that stays its owner's, and roles have no right unused."""
+"""The manifests: each overlay builds into one namespace, which stays its owner's, and roles have no right unused."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ def test_a_private_registry_serves_everything_that_is_pulled(tmp_path: Path) -> 
     pods = [item for item in yaml.safe_load_all(built_text(overlay.parent)) if "containers" in str(item)]
     assert len(pods) == 3
     for item in pods:
-        pod = item["spec"] if item["kind"] == "ServingRuntime" else item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        job = item["spec"].get("jobTemplate")
+        pod = job["spec"]["template"]["spec"] if job else item["spec"]
         assert pod["imagePullSecrets"] == [{"name": "hyperflow-registry"}]
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hyperflow.engines.kubeflow import KubeflowEngine, preflight
+from hyperflow.engines.kubeflow.preflight import serving as reachable
 from hyperflow.errors import Unavailable
+from hyperflow.specs import EarlyStopping
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.specs import serving, training, tuning
 from tests.kubeflow.store import Object
-from tests.kubeflow.world import NAMESPACE, engine_on
+from tests.kubeflow.world import NAMESPACE, engine_on, install
 
 
 def survey(engine: KubeflowEngine) -> dict[str, preflight.Check]:
@@ -30,7 +36,8 @@ def replace_claim(emulator: Emulator, spec: Object, phase: str) -> None:
     emulator.store.set_status(claims, NAMESPACE, "hyperflow", phase=phase)
 
 
-def test_cluster_that_is_ready_has_nothing_to_mend(engine: KubeflowEngine) -> None:
+def test_cluster_that_is_ready_has_nothing_to_mend(emulator: Emulator, engine: KubeflowEngine) -> None:
+    install(emulator)
     checks = survey(engine)
     assert {check.status for check in checks.values()} == {"ok"}
     assert "Kubernetes v1.32.4" in checks["API server"].found
@@ -92,16 +99,114 @@ def test_claim(emulator: Emulator, engine: KubeflowEngine, spec: Object, phase: 
 
 
 @pytest.mark.parametrize("label", ["istio-injection=enabled", "istio.io/dataplane-mode=ambient"])
-def test_mesh_is_told(emulator: Emulator, engine: KubeflowEngine, label: str) -> None:
+def test_mesh_is_told_until_the_policy_is_there(emulator: Emulator, engine: KubeflowEngine, label: str) -> None:
     relabel(emulator, **dict([label.split("=")]))
-    assert survey(engine)["mesh"].status == "warn"
+    check = survey(engine)["mesh"]
+    assert check.status == "warn"
+    assert f"kubectl apply -n {NAMESPACE} -f manifests/components/mesh/policies.yaml" in check.remedy
+    emulator.denied.add(("get", "authorizationpolicies"))
+    assert "cannot be read" in survey(engine)["mesh"].found
+    emulator.denied.clear()
+    policies = ("security.istio.io", "authorizationpolicies")
+    emulator.store.create(policies, NAMESPACE, {"metadata": {"name": "hyperflow-predictor"}})
+    assert survey(engine)["mesh"].status == "ok"
+
+
+def test_remedies_name_files_that_are_there() -> None:
+    """A remedy that cannot be followed is worse than none."""
+    root = Path(__file__).parents[2]
+    sources = (root / "hyperflow" / "engines" / "kubeflow" / "preflight").glob("*.py")
+    named = {path for source in sources for path in re.findall(r"manifests/[\w./-]+\w", source.read_text())}
+    assert len(named) >= 3
+    assert [path for path in named if not (root / path).exists()] == []
+
+
+def test_kinds_without_their_controller_are_told(emulator: Emulator, engine: KubeflowEngine) -> None:
+    """An upgrade to Kubeflow 1.11 leaves the CRD of TFJob behind, and nobody who acts on it."""
+    install(emulator)
+    emulator.store.delete(("apps", "deployments"), "kubeflow", "training-operator")
+    checks = survey(engine)
+    assert {name for name, check in checks.items() if check.status != "ok"} == {"Training Operator"}
+    assert checks["Training Operator"].status == "warn"
+    assert "no Deployment training-operator in kubeflow" in checks["Training Operator"].found
+
+
+def restrict(emulator: Emulator) -> None:
+    labels = {preflight.COLLECTOR_LABEL: "enabled", "pod-security.kubernetes.io/enforce": "restricted"}
+    relabel(emulator, **labels)
+
+
+def configure_katib(emulator: Emulator, config: Object) -> None:
+    item = {"metadata": {"name": "katib-config"}, "data": {"katib-config.yaml": yaml.safe_dump(config)}}
+    emulator.store.create(("", "configmaps"), "kubeflow", item)
+
+
+def test_katibs_own_containers_must_pass_a_restricted_namespace(emulator: Emulator, engine: KubeflowEngine) -> None:
+    restrict(emulator)
+    check = survey(engine)["pod security"]
+    assert (check.status, "injectSecurityContext" in check.remedy) == ("warn", True)
+    suggestions: list[Object] = [{"algorithmName": "random"}, {"algorithmName": "tpe"}]
+    configure_katib(emulator, {"init": {"controller": {}}, "runtime": {"suggestions": suggestions}})
+    check = survey(engine)["pod security"]
+    assert check.status == "fail"
+    assert "collector" in check.found
+    assert "suggestion service of random" in check.found
+    assert "injectSecurityContext: true" in check.remedy
+    assert "runtime.suggestions[random]" in check.remedy
+
+
+def test_katib_that_gives_security_contexts_will_do(emulator: Emulator, engine: KubeflowEngine) -> None:
+    restrict(emulator)
+    suggestions = [{"algorithmName": "random", "securityContext": {"runAsNonRoot": True}}]
+    controller = {"controller": {"injectSecurityContext": True}}
+    configure_katib(emulator, {"init": controller, "runtime": {"suggestions": suggestions}})
+    assert survey(engine)["pod security"].status == "ok"
+    stopping = replace(tuning(), early_stopping=EarlyStopping())
+    checks = {check.name: check for check in preflight.survey(engine.cluster, stopping, serving())}
+    assert checks["pod security"].status == "fail"
+    assert "early_stopping" in checks["pod security"].remedy
+
+
+@pytest.fixture
+def knative(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's pod in a cluster whose KServe uses Knative."""
+    emulator.kinds["serving.knative.dev/v1"] = ("services",)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+
+
+@pytest.mark.usefixtures("knative")
+def test_a_gateway_that_takes_no_connection_is_for_the_admin_to_open(
+    engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network policy drops what it forbids; a socket whose queue is full answers as little."""
+    monkeypatch.setattr(reachable, "_PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as gateway:
+        address = gateway.getsockname()
+        monkeypatch.setattr(reachable, "LOCAL_GATEWAY", address)
+        assert survey(engine)["local gateway"].status == "ok"
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(address)
+        check = survey(engine)["local gateway"]
+        for each in waiting:
+            each.close()
+    assert check.status == "fail"
+    assert "timed out" in check.found
+    assert "manifests/admin/local-gateway.yaml" in check.remedy
+
+
+@pytest.mark.usefixtures("knative")
+def test_a_cluster_without_that_gateway_does_without(engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachable, "LOCAL_GATEWAY", ("gateway.invalid", 80))
+    assert survey(engine)["local gateway"].status == "ok"
 
 
 def test_namespace_without_the_label_is_refused_before_anything_is_made(
     emulator: Emulator, engine: KubeflowEngine
 ) -> None:
     relabel(emulator)
-    with pytest.raises(Unavailable, match=r"never finish(.|\n)*kubectl label namespace team"):
+    with pytest.raises(Unavailable, match=r"Katib refuses(.|\n)*kubectl label namespace team"):
         engine.tune(tuning())
     assert not any(request.verb == "create" for request in emulator.requests)
 

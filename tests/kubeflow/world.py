@@ -74,6 +74,23 @@ def prepare(emulator: Emulator) -> None:
     store.create(("serving.kserve.io", "servingruntimes"), NAMESPACE, runtime)
 
 
+CONTROLLERS = {
+    "katib-controller": "kubeflow",
+    "training-operator": "kubeflow",
+    "ml-pipeline": "kubeflow",
+    "kserve-controller-manager": "kserve",
+}
+"""The Deployments of the platform, and their namespaces."""
+
+
+def install(emulator: Emulator) -> None:
+    """Put the platform's controllers where its manifests put them."""
+    for name, namespace in CONTROLLERS.items():
+        containers = [{"name": "manager", "image": f"ghcr.io/kubeflow/{name}:v1"}]
+        item: Object = {"metadata": {"name": name}, "spec": {"template": {"spec": {"containers": containers}}}}
+        emulator.store.create(("apps", "deployments"), namespace, {**item, "status": {"availableReplicas": 1}})
+
+
 def kubeconfig(emulator: Emulator, folder: Path, token_file: Path | None = None) -> Path:
     """Write a kubeconfig for the emulated cluster."""
     user = {"tokenFile": str(token_file)} if token_file else {"token": "first"}

@@ -53,3 +53,5 @@ STORAGE_CLASS = Resource("StorageClass", "storageclasses", "storage.k8s.io", "v1
 ACCESS_REVIEW = Resource(
     "SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", "v1", namespaced=False
 )
+CONFIG_MAP = Resource("ConfigMap", "configmaps", "", "v1")
+AUTHORIZATION_POLICY = Resource("AuthorizationPolicy", "authorizationpolicies", "security.istio.io", "v1")
