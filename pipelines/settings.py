@@ -6,6 +6,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl.structures import ResourceSpec
 
 from hyperflow import client
+from hyperflow.datasets import places
 from hyperflow.volume import MOUNT_PATH
 
 QUARTER_HOUR, HOUR = 900, 3600
@@ -14,6 +15,9 @@ USER = 1000
 
 ACCESS_SECRET = "hyperflow-access"
 """An optional Secret with `token`, `cookie` or `ingress`, for clusters whose services ask who calls."""
+
+DATA_SECRET = "hyperflow-data-source"
+"""An optional Secret with fsspec's configuration, for data sources that want credentials."""
 
 KFP = "HYPERFLOW_KFP"
 """Environment variable with the least version of KFP's server that the YAML is for (docs/decisions/kfp-versions.md)."""
@@ -50,3 +54,8 @@ def asking(task: dsl.PipelineTask) -> dsl.PipelineTask:
     As files: before KFP 2.15 a Secret that need not be there can only be mounted.
     """
     return kubernetes.use_secret_as_volume(task, ACCESS_SECRET, str(client.FOLDER), optional=True)
+
+
+def loading(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Give the task that loads the data what lets it in at the source, if the namespace has that."""
+    return kubernetes.use_secret_as_volume(task, DATA_SECRET, str(places.CREDENTIALS), optional=True)

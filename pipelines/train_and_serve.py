@@ -16,7 +16,8 @@ def train_and_serve(given: Given) -> None:
     claim = given["claim"]
     given["run_id"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     checked = settings.apply(step(check, given), claim, timeout=settings.QUARTER_HOUR)
-    loaded = settings.apply(step(load_data, given).after(checked), claim, timeout=settings.HOUR)
+    loaded = step(load_data, given).after(checked)
+    settings.loading(settings.apply(loaded, claim, timeout=settings.HOUR))
     given |= {"data_path": loaded.outputs["data_path"], "data_digest": loaded.outputs["digest"]}
     tuned = settings.apply(step(tune, given), claim)
     release({**given, "best_parameters": tuned.outputs["best_parameters"], "tuned": True})

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import tenacity
 
+from hyperflow import pod, volume
 from hyperflow.datasets import fashion_mnist
+from hyperflow.datasets.places import FILE_SECONDS, open_place, read_errors
 from hyperflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ OFFICIAL_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 
 MAX_FILE_BYTES = 256 << 20
 ATTEMPTS = 3
-CONNECT_SECONDS = 10
-FILE_SECONDS = 300
 
 _CHUNK = 1 << 20
 
@@ -81,10 +81,21 @@ def find(source: str, dataset: str) -> Found:
             return read_folder(place)
         except DataError as error:
             tried.append(f"{error.what}: {error.why}" if error.why else error.what)
-    remedy = f"give a folder or URL with {', '.join(FILES)} (.gz or not), in data_source or {ENVIRONMENT}"
+    raise DataError(f"the data set {dataset!r} is nowhere to be found", "\n".join(tried), _remedy(dataset))
+
+
+def _remedy(dataset: str) -> str:
+    files = f"{', '.join(FILES)} (.gz or not)"
+    if pod.is_inside():
+        folder = volume.root() / "sources" / dataset
+        return (
+            f"give data_source a URL that the cluster reaches, of a folder with {files}; or put these files on the "
+            f"claim, from a notebook for example, and give the folder as pods see it, as in {folder}"
+        )
+    remedy = f"give a folder or URL with {files}, in data_source or {ENVIRONMENT}"
     if dataset == fashion_mnist.NAME:
         remedy = f"run `make data`, or `apt-get install dataset-fashion-mnist`, or {remedy}"
-    raise DataError(f"the data set {dataset!r} is nowhere to be found", "\n".join(tried), remedy)
+    return remedy
 
 
 def read_folder(place: str) -> Found:
@@ -93,7 +104,7 @@ def read_folder(place: str) -> Found:
     Raises:
         DataError: A file is missing, cannot be read, or is larger than `MAX_FILE_BYTES`.
     """
-    system, folder = _open_place(place)
+    system, folder = open_place(place)
     files: dict[str, bytes] = {}
     for stem in FILES:
         name, content = _first(system, folder, (f"{stem}.gz", stem), place)
@@ -104,24 +115,6 @@ def read_folder(place: str) -> Found:
     return Found(place, files, sums)
 
 
-def _open_place(place: str) -> tuple[AbstractFileSystem, str]:
-    import fsspec
-
-    options: dict[str, object] = {}
-    if place.startswith(("http://", "https://")):
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=FILE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=30)
-        options = {"client_kwargs": {"timeout": timeout, "trust_env": True}, "block_size": 0}
-    try:
-        system, folder = fsspec.core.url_to_fs(os.path.expanduser(place), **options)
-    except ImportError as error:
-        raise DataError(f"{place} cannot be opened", str(error), "install the package named") from error
-    except ValueError as error:
-        raise DataError(f"{place} cannot be opened", str(error), "give a folder or an fsspec URL") from error
-    return system, folder.rstrip("/")
-
-
 def _first(
     system: AbstractFileSystem, folder: str, names: tuple[str, ...], place: str
 ) -> tuple[str, bytes] | tuple[str, None]:
@@ -130,7 +123,7 @@ def _first(
             return name, _read(system, f"{folder}/{name}")
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except _read_errors(place) as error:
+        except read_errors(place) as error:
             raise DataError(f"{place}/{name} cannot be read", f"{type(error).__name__}: {error}") from error
     return names[-1], None
 
@@ -168,11 +161,3 @@ def _may_pass(error: BaseException) -> bool:
         return False
     status = getattr(error, "status", None)
     return status is None or status in (408, 425, 429) or status >= 500
-
-
-def _read_errors(place: str) -> tuple[type[Exception], ...]:
-    if not place.startswith(("http://", "https://")):
-        return (OSError,)
-    import aiohttp
-
-    return (OSError, aiohttp.ClientError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from hyperflow import progress
+from hyperflow import pod, progress
 from hyperflow.engines.base import Engine
 from hyperflow.errors import InvalidParameter, one_of
 
@@ -21,8 +21,7 @@ def engine_name() -> str:
     Raises:
         InvalidParameter: HYPERFLOW_ENGINE names no engine.
     """
-    inside_a_pod = "KUBERNETES_SERVICE_HOST" in os.environ
-    name = os.environ.get("HYPERFLOW_ENGINE") or ("kubeflow" if inside_a_pod else "local")
+    name = os.environ.get("HYPERFLOW_ENGINE") or ("kubeflow" if pod.is_inside() else "local")
     if name not in ENGINES:
         raise InvalidParameter("HYPERFLOW_ENGINE", name, one_of(ENGINES))
     return name

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from hyperflow import pod
 from hyperflow.errors import Conflict, Unavailable
 
 _ABANDONED = 24 * 3600.0  # seconds after which a writer on another machine counts as gone
@@ -59,9 +60,17 @@ def writable(folder: Path) -> Iterator[None]:
                 f"the disk of {folder} is full", str(error), "free some space and run it again"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO):
-            remedy = f"make {folder} writable for user {os.getuid()}, or choose another folder"
-            raise Unavailable(f"{folder} cannot be written", str(error), remedy) from error
+            raise Unavailable(f"{folder} cannot be written", str(error), _way_to_write(folder)) from error
         raise
+
+
+def _way_to_write(folder: Path) -> str:
+    if not pod.is_inside():
+        return f"make {folder} writable for user {os.getuid()}, or choose another folder"
+    return (
+        "give the claim's root folder to user 1000, once: kubectl create job -n <namespace> prepare-claim "
+        "--from=cronjob/hyperflow-prepare-claim"
+    )
 
 
 def write_text(path: Path, text: str) -> None:

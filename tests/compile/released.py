@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.pinned import Unreachable, install
+
 PINS = Path(__file__).parent / "protos"
-CACHE = Path(__file__).parents[2] / ".cache" / "kfp-protos"
 RELEASES = tuple(sorted((path.stem for path in PINS.glob("*.txt")), key=lambda name: [*map(int, name.split("."))]))
 
 # The releases have the same module and message names, so each is read by an interpreter of its own. It has protobuf
@@ -46,10 +45,6 @@ print(json.dumps(refused))
 """
 
 
-class Unreachable(Exception):
-    """A release is not in the cache and could not be fetched."""
-
-
 def fetch(release: str) -> Path:
     """Return the folder of a release's protos, fetched if need be.
 
@@ -57,21 +52,7 @@ def fetch(release: str) -> Path:
         Unreachable: PyPI did not answer.
         ValueError: What it sent is not what the pins say.
     """
-    folder = CACHE / release
-    if folder.exists():
-        return folder
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as staging:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--no-build-isolation", "--require-hashes", "--requirement", str(PINS / f"{release}.txt")]
-        command += ["--target", f"{staging}/made"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if "DO NOT MATCH THE HASHES" in done.stderr:
-            raise ValueError(done.stderr)
-        if done.returncode:
-            raise Unreachable(f"KFP {release}'s protos: {done.stderr.strip().splitlines()[-1]}")
-        os.rename(f"{staging}/made", folder)
-    return folder
+    return install(PINS / f"{release}.txt")
 
 
 def refusals(release: Path, files: Sequence[Path]) -> dict[str, str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
-from hyperflow import client
+from hyperflow import client, pod
 from hyperflow.engines.kubeflow import discovery
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.preflight.check import OVERLAY, Check, labels, read
@@ -65,7 +64,7 @@ def local_gateway(cluster: Cluster) -> Check:
     title = "local gateway"
     if client.Access.from_environment().ingress:
         return Check(title, "ok", "not needed: requests go through an ingress")
-    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+    if not pod.is_inside():
         return Check(title, "ok", "looked at in the cluster only, by the step `check`")
     if SERVICE.plural not in discovery.kinds(cluster, SERVICE) or discovery.kserve_of(cluster).mode != "Knative":
         return Check(title, "ok", "not needed: services are not Knative's")
