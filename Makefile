@@ -64,8 +64,11 @@ lock: $(VENV)/.dev ## Make the requirement locks anew (UPGRADE=--upgrade)
 	$(LOCK) -c requirements/dev.txt --extra local --extra serving --extra kubeflow -o requirements/local.txt
 	$(LOCK) -c requirements/dev.txt --extra kubeflow --excludes requirements/steps-excludes.txt -o requirements/steps.txt
 	$(LOCK) -c requirements/dev.txt --extra serving --excludes requirements/model-excludes.txt -o requirements/model.txt
+	$(LOCK) requirements/model-cuda.in -c requirements/dev.txt --extra serving --excludes requirements/model-cuda-excludes.txt -o requirements/model-cuda.txt
 	$(LOCK) -c requirements/dev.txt --extra demo -o requirements/demo.txt
 	$(subst setup.cfg,requirements/build.in,$(LOCK)) -c requirements/dev.txt -o requirements/build.txt
+	$(subst setup.cfg,examples/cloud-data/requirements.in,$(LOCK)) -c requirements/steps.txt --excludes requirements/steps.txt \
+		-o examples/cloud-data/requirements.txt
 
 images: ## Build the images (REGISTRY, TAG, BASE_IMAGE, PLATFORMS, CONTAINER_TOOL: docs/images.md)
 	images/images build

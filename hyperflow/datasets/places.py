@@ -1,4 +1,4 @@
-"""How a place is opened: a folder, or any URL of one that an fsspec file system reads, with the namespace's credentials."""
+"""How a place is opened: a folder, or any URL of one that fsspec reads, with the namespace's credentials."""
 
 from __future__ import annotations
 

@@ -75,13 +75,15 @@ def find(source: str, dataset: str) -> Found:
     Raises:
         DataError: No place has them all; the message lists every place and what it lacked.
     """
-    tried = []
+    tried, remedies = [], []
     for place in places(source, dataset):
         try:
             return read_folder(place)
         except DataError as error:
             tried.append(f"{error.what}: {error.why}" if error.why else error.what)
-    raise DataError(f"the data set {dataset!r} is nowhere to be found", "\n".join(tried), _remedy(dataset))
+            remedies += [error.remedy] if error.remedy else []
+    remedy = "\n".join([*remedies, _remedy(dataset)])
+    raise DataError(f"the data set {dataset!r} is nowhere to be found", "\n".join(tried), remedy)
 
 
 def _remedy(dataset: str) -> str:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import re
 import shutil
 import socket
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+import yaml
 
 from hyperflow import datasets
 from hyperflow.datasets import fashion_mnist, fetch, sources
@@ -146,6 +148,28 @@ def test_auto_says_every_place_it_looked_at(tmp_path: Path, monkeypatch: pytest.
     for place in (str(tmp_path / "cache"), str(tmp_path / "nothing"), sources.OFFICIAL_URL):
         assert place in caught.value.why
     assert "make data" in caught.value.remedy
+
+
+def test_in_a_pod_it_says_what_helps_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no make, no apt and no cache in a step's pod."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(DataError) as caught:
+        datasets.load(str(tmp_path / "nothing"), "fashion-mnist")
+    assert not re.search(r"\b(make|apt-get)\b", caught.value.remedy)
+    assert "data_source" in caught.value.remedy
+    assert "claim" in caught.value.remedy
+
+
+def test_a_claim_that_cannot_be_written_is_prepared_by_the_job_that_is_there(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    volume.write_text("in the way, as a folder of root's would be")
+    with pytest.raises(Unavailable) as caught:
+        datasets.load(str(SMALL), NAME)
+    command = caught.value.remedy
+    manifest = Path(__file__).parents[2] / "manifests" / "base" / "prepare-claim.yaml"
+    assert f"cronjob/{yaml.safe_load(manifest.read_text())['metadata']['name']}" in command
 
 
 @pytest.mark.parametrize("dataset", ["", "..", "a/b", "A", "-a", "a" * 64])
