@@ -20,7 +20,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trained")
     model = root / "models" / "1"
     environment = {**os.environ, volume.ENVIRONMENT: str(root), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    load = "from hyperflow import data; import sys; print(data.load(sys.argv[1], 'small').path)"
+    load = "from hyperflow import datasets; import sys; print(datasets.load(sys.argv[1], 'small').path)"
     loaded = _run([sys.executable, "-c", load, str(SMALL)], environment)
     train = ["-m", "hyperflow.fashion.train", f"--data-path={loaded}", "--model=mlp", "--epochs=1"]
     _run([sys.executable, *train, f"--model-path={model}"], environment)

@@ -82,7 +82,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     root = tmp_path_factory.mktemp("volume")
     model = root / "models" / "fashion-mnist" / "demo-run"
     environment = {**os.environ, volume.ENVIRONMENT: str(root), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    load = "from hyperflow import data; import sys; print(data.load(*sys.argv[1:]).path)"
+    load = "from hyperflow import datasets; import sys; print(datasets.load(*sys.argv[1:]).path)"
     loaded = _run([sys.executable, "-c", load, SOURCE, DATASET], environment)
     train = ["-m", "hyperflow.fashion.train", f"--data-path={loaded}", "--model=mlp", f"--epochs={EPOCHS}"]
     printed = _run([sys.executable, *train, f"--model-path={model / '1'}"], environment)

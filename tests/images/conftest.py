@@ -92,7 +92,7 @@ def images() -> Images:
 def volume(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the images' user may write, as the prepared claim is, with a small data set on it."""
     folder = writable(tmp_path_factory.mktemp("claim") / "volume")
-    program = "from hyperflow import data; print(data.load('/mnt/source', 'small').path)"
+    program = "from hyperflow import datasets; print(datasets.load('/mnt/source', 'small').path)"
     mounts = {folder: MOUNT_PATH, SMALL: "/mnt/source:ro"}
     assert images.run("steps", "python", "-c", program, mounts=mounts).startswith(f"{MOUNT_PATH}/data/small/")
     return folder

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hyperflow.datasets.idx import write_idx
-from tests.run.laptop import ROOT, Laptop, laptop
+from tests.runner.laptop import ROOT, Laptop, laptop
 
 __all__ = ["laptop"]
 

@@ -1,0 +1,44 @@
+"""Killed at any point, the same command with the same run id goes on from there; stopped, nothing is left."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.runner.laptop import Laptop, wait_for
+
+
+class TestKill:
+    """Killed at any point, the same command with the same run id goes on from there."""
+
+    @pytest.mark.parametrize("sign", ["tune/trial-001.log", "train/checkpoint", "steps/decide.json"])
+    def test_killed_run_goes_on(self, laptop: Laptop, sign: str) -> None:
+        folder = laptop.volume / "runs" / "killed"
+        first = laptop.start("run", "--run-id", "killed", values=["max_trials=3", "parallel_trials=1", "epochs=4"])
+        wait_for((folder / sign).exists)
+        laptop.kill(first)
+        laptop.assert_nothing_runs()
+        laptop.assert_nothing_is_half_written()
+        model = laptop.volume / "models" / "fashion-mnist" / "killed" / "1" / "saved_model.pb"
+        trained = model.stat().st_mtime_ns if model.exists() else None
+        code, output = laptop.call(
+            "run", "--run-id", "killed", values=["max_trials=3", "parallel_trials=1", "epochs=4"]
+        )
+        assert code == 0, output
+        assert laptop.summary("killed")["decision"]["deploy"] is True
+        if trained:
+            assert model.stat().st_mtime_ns == trained
+        laptop.assert_nothing_runs()
+        laptop.assert_nothing_is_half_written()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_stopped_run_leaves_nothing(self, laptop: Laptop, number: signal.Signals) -> None:
+        first = laptop.start("run", "--run-id", "stopped", values=["epochs=500"])
+        wait_for((laptop.volume / "runs" / "stopped" / "train" / "checkpoint").exists)
+        first.send_signal(number)
+        output, _ = first.communicate(timeout=40)
+        assert first.returncode == 130, output
+        assert "the run was stopped" in output
+        assert "Traceback" not in output
+        laptop.assert_nothing_runs()
