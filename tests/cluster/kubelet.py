@@ -24,8 +24,7 @@ from tests.cluster.api import Api
 from tests.cluster.certificates import Certificates
 from tests.cluster.logs import Logs, LogServer
 from tests.cluster.network import Network
-from tests.kubeflow.katib import COLLECTOR
-from tests.kubeflow.kubelet import expand
+from tests.kubeflow.kubelet import COLLECTOR, expand
 from tests.kubeflow.store import Object, Refusal
 
 NODE = "this-machine"
@@ -117,7 +116,8 @@ class Pod:
         self._main: Object = item["spec"]["containers"][0]
         self._log_file = folder / f"{self.namespace}-{self.name}-{self.uid}.log"
         self._address = kubelet.network.address(self.uid)
-        self._restarts, self._last = 0, {}
+        self._restarts = 0
+        self._last: Object = {}
         self.is_running = False
         self._told_to_end = threading.Event()
         self._lock = threading.Lock()

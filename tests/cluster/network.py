@@ -59,7 +59,7 @@ class Network:
                 return real(host, port, *args, **options)
             return real(*self._endpoint(match["namespace"], match["name"], int(port)), *args, **options)
 
-        socket.getaddrinfo = resolve  # type: ignore[assignment]
+        socket.getaddrinfo = resolve
         try:
             yield
         finally:

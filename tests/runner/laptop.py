@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def _about(process: psutil.Process) -> str:
 
 
 @pytest.fixture
-def laptop(tmp_path: Path) -> Any:
+def laptop(tmp_path: Path) -> Iterator[Laptop]:
     made = Laptop(tmp_path / "volume")
     yield made
     for process in made.started:
@@ -91,12 +91,12 @@ def laptop(tmp_path: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Laptop, str]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laptop, str]]:
     """One whole run, to be looked at by many tests."""
     made = Laptop(tmp_path_factory.mktemp("laptop") / "volume")
     code, output = made.call("run", "--run-id", "whole", "--keep-serving")
     assert code == 0, output
-    yield made, output  # type: ignore[misc]
+    yield made, output
     made.call("stop")
     for left in made.processes():
         left.kill()

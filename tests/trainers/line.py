@@ -16,9 +16,10 @@ from pathlib import Path
 
 def main() -> int:
     options = _options()
-    if options.fail:
-        print(f"broken as asked: {options.fail}", file=sys.stderr, flush=True)
-        return options.fail
+    fail: int = options.fail
+    if fail:
+        print(f"broken as asked: {fail}", file=sys.stderr, flush=True)
+        return fail
     count(options)
     for epoch in range(_resume() + 1, options.epochs + 1):
         time.sleep(options.pause)
