@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from hyperflow import translation
-from hyperflow.errors import HyperflowError, InvalidParameter
+from hyperflow.errors import InvalidParameter
 from hyperflow.parameters import TABLE, Parameters
 from hyperflow.runner import read_values
 from hyperflow.specs.space import read_space
@@ -273,11 +273,6 @@ def test_more_parallel_or_failed_than_trials_counts_as_all() -> None:
         Parameters.complete({"max_trials": 2, "parallel_trials": 9, "max_failed_trials": 9}), "run", "/data"
     )
     assert (spec.parallel_trials, spec.max_failed_trials) == (2, 2)
-
-
-def test_message_has_cause_and_remedy() -> None:
-    error = HyperflowError("it broke", "two\nlines", "mend it")
-    assert str(error) == "it broke\n  cause: two\n    lines\n  remedy: mend it"
 
 
 def _plain(value: Any) -> Any:
