@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_LINE = re.compile(r"\[(?P<stage>[a-z_]+) (?P<done>\d+)/(?P<total>\d+)\] (?P<text>.*)")
+_LINE = re.compile(r"\[(?P<stage>[a-z_]+) (?P<done>\d+)/(?P<total>\d+)\](?: (?P<text>.*))?")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Progress:
         match = _LINE.fullmatch(line.strip())
         if match is None:
             return None
-        return cls(match["stage"], int(match["done"]), int(match["total"]), match["text"])
+        return cls(match["stage"], int(match["done"]), int(match["total"]), match["text"] or "")
 
 
 Report = Callable[[Progress], None]
