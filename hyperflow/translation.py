@@ -37,9 +37,10 @@ PORT = "HYPERFLOW_PORT"
 
 _CHECKED_RUN = "check"  # the run id of specs that are made only to be judged
 
-_TUNE = {"epochs": "trial_epochs", "workers": "trial_workers", "timeout": "tune_timeout"}
+_TUNE = {"algorithm.name": "algorithm", "epochs": "trial_epochs", "workers": "trial_workers", "timeout": "tune_timeout"}
 _TRAIN = {"parameters": "best_parameters", "retries": "train_retries", "timeout": "train_timeout"}
 _SERVE = {"name": "model_name", "runtime": "serving_runtime", "image": "serving_image", "timeout": "deploy_timeout"}
+_STAGES = {"tune": _TUNE, "train": _TRAIN, "serve": _SERVE}
 _TRAINER = {"command": "trainer_command", "image": "trainer_image", "arguments": "trainer_arguments"}
 _COMPUTE = {
     "cpu": "cpu", "memory": "memory", "gpus": "gpus", "node_selector": "node_selector", "tolerations": "tolerations",
@@ -130,6 +131,18 @@ def _compute(parameters: Parameters, names: Mapping[str, str]) -> Compute:
     values["tolerations"] = tuple(mapping(names["tolerations"], each) for each in values["tolerations"])
     with _called(names):
         return Compute(**values)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Call what an engine refuses what the user calls it: `serve.runtime` is `serving_runtime`."""
+    try:
+        yield
+    except InvalidParameter as error:
+        stage, _, field = error.name.partition(".")
+        if stage not in _STAGES:
+            raise
+        raise InvalidParameter(_STAGES[stage].get(field, field), error.value, error.allowed) from None
 
 
 @contextmanager

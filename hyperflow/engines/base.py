@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from operator import attrgetter
+from types import MappingProxyType
+from typing import ClassVar
 
 from hyperflow import progress
-from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.errors import InvalidParameter, one_of
+from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec, format_value
+
+Spec = TuneSpec | TrainSpec | ServeSpec
+Limits = Mapping[str, Collection[object]]
+
+_STAGES: Mapping[type[Spec], str] = {TuneSpec: "tune", TrainSpec: "train", ServeSpec: "serve"}
 
 
 class Engine(ABC):
@@ -31,44 +41,58 @@ class Engine(ABC):
 
     *Open.* While it waits it reports how far it is, one `Progress` a change.
 
-    Specs are valid by construction, so an engine checks only what it alone knows (a missing
-    namespace label, a port taken), and does so before it creates anything.
+    Specs are valid by construction, so an engine checks only what it alone knows, and does so
+    before it creates anything. What it has not got at all stands in `limits`, and is refused here,
+    by every verb. What says only where on a cluster to work (claim, images, resources, nodes,
+    queues) changes nothing of what is made: an engine without such things passes it over.
     """
+
+    name: ClassVar[str]
+    """What HYPERFLOW_ENGINE calls this engine."""
+
+    limits: ClassVar[Limits] = MappingProxyType({})
+    """The only values that this engine has for a spec's field: `{"train.parameter_servers": (0,)}`."""
 
     def __init__(self, report: progress.Report = progress.to_stdout) -> None:
         self.report = report
 
-    @abstractmethod
-    def check(self, tune: TuneSpec, serve: ServeSpec) -> None:
-        """Refuse, before a run has made anything, what would hang or fail in these surroundings.
+    def check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        """Refuse, before a run has made anything, what this engine has not got or what would hang or fail here.
 
         Raises:
+            InvalidParameter: This engine has no such thing.
             Unavailable: What this engine needs is not there; the message says how to mend each thing.
         """
+        for spec in (tune, train, serve):
+            self._refuse(spec)
+        self._check(tune, train, serve)
 
-    @abstractmethod
     def tune(self, spec: TuneSpec) -> TuneResult:
         """Search for hyper-parameters until the trials are spent or the goal is reached.
 
         Raises:
+            InvalidParameter: This engine has no such thing.
             JobFailed: Too many trials failed, or none gave a finite objective.
             JobTimeout: `spec.timeout` passed.
             Conflict: The name is taken by another run or another spec.
             Unavailable: What this engine needs is not there.
         """
+        self._refuse(spec)
+        return self._tune(spec)
 
-    @abstractmethod
     def train(self, spec: TrainSpec) -> TrainResult:
         """Train with the workers asked for, until the model stands whole at `spec.model_path`.
 
         Raises:
+            InvalidParameter: This engine has no such thing.
             JobFailed: A worker failed for good, or ended without a model.
             JobTimeout: `spec.timeout` passed.
             Conflict: The name, or the model's path, is taken by another run or another spec.
             Unavailable: What this engine needs is not there.
         """
+        self._refuse(spec)
+        return self._train(spec)
 
-    @abstractmethod
     def serve(self, spec: ServeSpec) -> Endpoint:
         """Have a model ready under the service's name and return once this very model answers.
 
@@ -78,11 +102,14 @@ class Engine(ABC):
         up, the service is left answering with the previous one.
 
         Raises:
+            InvalidParameter: This engine has no such thing.
             JobFailed: The model cannot be loaded or served.
             JobTimeout: It did not answer within `spec.timeout`.
             Conflict: The service's name is taken by something that Hyperflow did not make.
             Unavailable: What this engine needs is not there.
         """
+        self._refuse(spec)
+        return self._serve(spec)
 
     @abstractmethod
     def promote(self, name: str) -> Endpoint:
@@ -114,3 +141,37 @@ class Engine(ABC):
     @abstractmethod
     def reap(self) -> list[str]:
         """Delete the jobs of runs that have ended; return the names of what was deleted."""
+
+    def _refuse(self, spec: Spec) -> None:
+        """Refuse what this engine has not got, by the name of the spec's field."""
+        for path, values in self.limits.items():
+            stage, _, field = path.partition(".")
+            if stage != _STAGES[type(spec)]:
+                continue
+            given = attrgetter(field)(spec)
+            if given not in values:
+                shown = one_of(_shown(value) for value in values)
+                raise InvalidParameter(path, given, f"{shown}: the {self.name} engine has nothing else")
+
+    @abstractmethod
+    def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        """Refuse what would hang or fail in these surroundings."""
+
+    @abstractmethod
+    def _tune(self, spec: TuneSpec) -> TuneResult:
+        """Do what `tune` promises."""
+
+    @abstractmethod
+    def _train(self, spec: TrainSpec) -> TrainResult:
+        """Do what `train` promises."""
+
+    @abstractmethod
+    def _serve(self, spec: ServeSpec) -> Endpoint:
+        """Do what `serve` promises."""
+
+
+def _shown(value: object) -> str:
+    """Write a value as the command line takes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format_value(value) if isinstance(value, (int, float, str)) else str(value)

@@ -20,8 +20,7 @@ from typing import Any, TextIO
 import psutil
 
 from hyperflow import translation, volume
-from hyperflow.engines.local import processes
-from hyperflow.engines.local.services import KEEP, Services
+from hyperflow.engines.local import KEEP, LocalEngine
 from hyperflow.errors import Cancelled, JobFailed, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.report import run as report
@@ -69,12 +68,13 @@ def run(request: Request, listener: Listener) -> dict[str, Any]:
     started = time.time()
     with _exclusive(folder), _environment(request), _signals():
         try:
-            with processes.launcher():
+            engine = LocalEngine()
+            with engine.launcher():
                 try:
                     _execute(request, folder, listener)
                     return report.write(request.run_id, started)
                 finally:
-                    _stop_services(request.run_id)
+                    engine.stop(run_id=request.run_id)
         finally:
             _end_children()
 
@@ -213,9 +213,3 @@ def _command(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return []
-
-
-def _stop_services(run_id: str) -> None:
-    services = Services(paths.services())
-    for name in services.names():
-        services.stop(name, run_id)

@@ -14,6 +14,7 @@ def run(current: Step, parameters: Parameters) -> None:
     """Judge all values together, then have the engine judge its surroundings."""
     translation.judge(parameters)
     tune = translation.tune_spec(parameters, current.run_id, "/")
+    train = translation.train_spec(parameters, current.run_id, "/", {})
     serve = translation.serve_spec(parameters, current.run_id, ModelRef("/"))
-    get_engine().check(tune, serve)
+    get_engine().check(tune, train, serve)
     current.keep(records.Check(model_name=parameters.model_name))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from hyperflow import progress
+from hyperflow import progress, translation
 from hyperflow.errors import Cancelled, HyperflowError
 from hyperflow.specs import check_run_id
 from hyperflow.volume import records
@@ -62,7 +62,8 @@ def begin(stage: str, run_id: str) -> Iterator[Step]:
     try:
         current = Step(stage, os.environ.get(RUN_ID) or run_id)
         check_run_id(current.run_id)
-        yield current
+        with translation.refusals():
+            yield current
         if current.record:
             seconds = round(time.time() - started, 3)
             records.write(current.run_id, replace(current.record, started=started, seconds=seconds))

@@ -21,7 +21,7 @@ from tests.kubeflow.world import NAMESPACE, engine_on, install
 
 
 def survey(engine: KubeflowEngine) -> dict[str, preflight.Check]:
-    return {check.name: check for check in preflight.survey(engine.cluster, tuning(), serving())}
+    return {check.name: check for check in engine.survey(tuning(), training(), serving())}
 
 
 def relabel(emulator: Emulator, **labels: str) -> None:
@@ -42,7 +42,7 @@ def test_cluster_that_is_ready_has_nothing_to_mend(emulator: Emulator, engine: K
     assert {check.status for check in checks.values()} == {"ok"}
     assert "Kubernetes v1.32.4" in checks["API server"].found
     assert "0.20 or newer" in checks["KServe"].found
-    engine.check(tuning(), serving())
+    engine.check(tuning(), training(), serving())
 
 
 def test_ten_things_wrong_are_ten_rows_with_ten_remedies(emulator: Emulator, engine: KubeflowEngine) -> None:
@@ -68,7 +68,7 @@ def test_ten_things_wrong_are_ten_rows_with_ten_remedies(emulator: Emulator, eng
     assert all(check.remedy for check in failed)
     assert len({check.remedy for check in failed}) == 10
     with pytest.raises(Unavailable) as raised:
-        engine.check(tuning(), serving())
+        engine.check(tuning(), training(), serving())
     assert all(check.name in raised.value.why for check in failed)
 
 
@@ -162,7 +162,7 @@ def test_katib_that_gives_security_contexts_will_do(emulator: Emulator, engine: 
     configure_katib(emulator, {"init": controller, "runtime": {"suggestions": suggestions}})
     assert survey(engine)["pod security"].status == "ok"
     stopping = replace(tuning(), early_stopping=EarlyStopping())
-    checks = {check.name: check for check in preflight.survey(engine.cluster, stopping, serving())}
+    checks = {check.name: check for check in engine.survey(stopping, training(), serving())}
     assert checks["pod security"].status == "fail"
     assert "early_stopping" in checks["pod security"].remedy
 

@@ -6,8 +6,11 @@ from functools import cached_property
 
 from hyperflow import progress
 from hyperflow.engines.base import Engine
-from hyperflow.engines.kubeflow import preflight
+from hyperflow.engines.kubeflow import manifests, preflight
 from hyperflow.engines.kubeflow.cluster import Cluster
+from hyperflow.engines.kubeflow.manifests import KServe
+from hyperflow.engines.kubeflow.manifests.common import Manifest
+from hyperflow.engines.kubeflow.preflight import Check
 from hyperflow.engines.kubeflow.reap import reap
 from hyperflow.engines.kubeflow.serving import Serving
 from hyperflow.engines.kubeflow.training import Training
@@ -24,6 +27,8 @@ class KubeflowEngine(Engine):
         grace: Seconds that a model has to get over a failure to load; a first crash may pass.
     """
 
+    name = "kubeflow"
+
     def __init__(
         self, report: progress.Report = progress.to_stdout, cluster: Cluster | None = None, grace: float = 30.0
     ) -> None:
@@ -35,22 +40,35 @@ class KubeflowEngine(Engine):
         """The namespace that this engine works in."""
         return self._given or Cluster()
 
+    def survey(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> list[Check]:
+        """Look at everything that a run with these specs needs of the namespace; each check is a value to show."""
+        return preflight.survey(self.cluster, tune, train, serve)
+
+    @staticmethod
+    def render(tune: TuneSpec, train: TrainSpec, serve: ServeSpec, kserve: KServe) -> list[Manifest]:
+        """Return the Experiment, TFJob and InferenceService of these specs, without asking any cluster.
+
+        Raises:
+            InvalidParameter: This KServe would pass something over in silence.
+        """
+        return [manifests.experiment(tune), manifests.tfjob(train), manifests.inference_service(serve, kserve)]
+
     @property
     def _services(self) -> Serving:
         return Serving(self.cluster, self.report, self._grace)
 
-    def check(self, tune: TuneSpec, serve: ServeSpec) -> None:
-        preflight.require(preflight.survey(self.cluster, tune, serve))
+    def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        preflight.require(self.survey(tune, train, serve))
 
-    def tune(self, spec: TuneSpec) -> TuneResult:
+    def _tune(self, spec: TuneSpec) -> TuneResult:
         preflight.require(preflight.for_tuning(self.cluster, spec))
         return Tuning(self.cluster, spec, self.report).run()
 
-    def train(self, spec: TrainSpec) -> TrainResult:
+    def _train(self, spec: TrainSpec) -> TrainResult:
         preflight.require(preflight.for_training(self.cluster, spec))
         return Training(self.cluster, spec, self.report).run()
 
-    def serve(self, spec: ServeSpec) -> Endpoint:
+    def _serve(self, spec: ServeSpec) -> Endpoint:
         preflight.require(preflight.for_serving(self.cluster, spec))
         return self._services.serve(spec)
 
@@ -70,6 +88,6 @@ class KubeflowEngine(Engine):
         return reap(self.cluster)
 
 
-def create(report: progress.Report = progress.to_stdout) -> KubeflowEngine:
-    """Make the engine."""
-    return KubeflowEngine(report)
+def create(report: progress.Report = progress.to_stdout, namespace: str = "") -> KubeflowEngine:
+    """Make the engine, for the namespace of this pod or kubeconfig if none is named."""
+    return KubeflowEngine(report, Cluster(namespace) if namespace else None)

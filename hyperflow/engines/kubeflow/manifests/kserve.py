@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from hyperflow.errors import InvalidParameter
 from hyperflow.specs import ServeSpec
@@ -26,6 +26,20 @@ class KServe:
 
     version: tuple[int, int] = (0, 21)
     mode: Mode = "Standard"
+
+    @classmethod
+    def read(cls, version: str, mode: str) -> KServe:
+        """Read what a user knows of a KServe: a version such as `0.21`, and `Standard` or `Knative`.
+
+        Raises:
+            InvalidParameter: They read as no version, or no mode.
+        """
+        major, _, minor = version.partition(".")
+        if not (major.isdigit() and minor.isdigit()):
+            raise InvalidParameter("kserve_version", version, "a version such as 0.21")
+        if mode not in get_args(Mode):
+            raise InvalidParameter("kserve_mode", mode, "Standard or Knative")
+        return cls((int(major), int(minor)), cast(Mode, mode))
 
     @property
     def mode_value(self) -> str:

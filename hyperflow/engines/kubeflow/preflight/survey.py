@@ -21,12 +21,12 @@ _PATIENCE = 15.0
 def for_tuning(cluster: Cluster, spec: TuneSpec) -> Iterator[Check]:
     """Check what a search would hang or fail without."""
     yield collector_label(cluster)
-    yield claim(cluster, spec.claim, spec.parallel_trials * spec.workers + 1)
+    yield claim(cluster, spec.claim, _trial_pods(spec) + 1)
 
 
 def for_training(cluster: Cluster, spec: TrainSpec) -> Iterator[Check]:
     """Check what a training would hang or fail without."""
-    yield claim(cluster, spec.claim, spec.workers + spec.parameter_servers + int(spec.evaluator) + 1)
+    yield claim(cluster, spec.claim, _training_pods(spec) + 1)
 
 
 def for_serving(cluster: Cluster, spec: ServeSpec) -> Iterator[Check]:
@@ -35,7 +35,7 @@ def for_serving(cluster: Cluster, spec: ServeSpec) -> Iterator[Check]:
     yield claim(cluster, spec.claim, spec.max_replicas + 1)
 
 
-def survey(cluster: Cluster, tune: TuneSpec, serve: ServeSpec) -> list[Check]:
+def survey(cluster: Cluster, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> list[Check]:
     """Check everything that a whole run needs; the checks after an unreachable API server are left out."""
     cluster = Cluster(cluster.namespace, min(cluster.patience, _PATIENCE))
     try:
@@ -44,7 +44,7 @@ def survey(cluster: Cluster, tune: TuneSpec, serve: ServeSpec) -> list[Check]:
         return [Check("API server", "fail", error.why, error.remedy)]
     checks += [component(cluster, part) for part in COMPONENTS]
     checks += permissions(cluster)
-    pods = max(tune.parallel_trials * tune.workers, serve.max_replicas) + 1
+    pods = max(_trial_pods(tune), _training_pods(train), serve.max_replicas) + 1
     return [
         *checks,
         collector_label(cluster),
@@ -54,3 +54,11 @@ def survey(cluster: Cluster, tune: TuneSpec, serve: ServeSpec) -> list[Check]:
         mesh(cluster),
         local_gateway(cluster),
     ]
+
+
+def _trial_pods(spec: TuneSpec) -> int:
+    return spec.parallel_trials * spec.workers
+
+
+def _training_pods(spec: TrainSpec) -> int:
+    return spec.workers + spec.parameter_servers + int(spec.evaluator)

@@ -1,0 +1,129 @@
+"""What the command line shows: tables, bars, a summary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from hyperflow.progress import Progress as Forward
+
+if TYPE_CHECKING:
+    from hyperflow.engines.kubeflow import Check
+    from hyperflow.runner import Listener
+
+# a pipe or a log has no width: leave paths whole there
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
+
+_OUTCOMES = {"deployed": "green", "refused": "yellow", "skipped": "yellow"}
+_CHECKS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@contextmanager
+def display() -> Iterator[Listener]:
+    """Show stages and progress: bars in a terminal, a line a change elsewhere."""
+    from hyperflow.runner import Listener
+
+    out = sys.stdout  # a run redirects it to catch what the steps print
+    if not console.is_terminal:
+
+        def say(text: object) -> None:
+            print(text, file=out, flush=True)
+
+        yield Listener(lambda stage: say(f"{stage} …"), say)
+        return
+    columns = (
+        SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description:<10}"), BarColumn(20),
+        MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[text]}", markup=False),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(file=out)) as bars:
+        shown = _Bars(bars)
+        yield Listener(shown.stage, shown.progress)
+        shown.finish()
+
+
+class _Bars:
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._current: TaskID | None = None
+
+    def stage(self, name: str) -> None:
+        self.finish()
+        self._current = self._bars.add_task(name, total=None, text="")
+
+    def progress(self, forward: Forward) -> None:
+        if self._current is not None:
+            self._bars.update(self._current, completed=forward.done, total=forward.total or None, text=forward.text)
+
+    def finish(self) -> None:
+        if self._current is not None:
+            total = self._bars.tasks[-1].total or 1
+            self._bars.update(self._current, total=total, completed=total)
+
+
+def summary(summary: dict[str, Any]) -> None:
+    """Print what a run came to."""
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
+    smoke, decision = summary["smoke"], summary["decision"]
+    rows = {"decision": f"[{_OUTCOMES[decision['outcome']]}]{decision['outcome']}[/]: {escape(decision['reason'])}"}
+    if summary["model_path"]:
+        rows |= {
+            "best parameters": ", ".join(
+                f"{name} {_short(value)}" for name, value in summary["best_parameters"].items()
+            ),
+            "validation accuracy": _short(summary["validation_accuracy"]),
+            "test accuracy": f"[bold]{summary['test_accuracy']:.4f}[/]",
+            "model": summary["model_path"],
+            "endpoint": summary["endpoint"] or "none",
+            "smoke test": smoke_line(smoke) if smoke else "none",
+        }
+    rows |= {
+        "report": summary["report"],
+        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary["seconds"].items())
+        + f"; {summary['total_seconds']:.0f} in all",
+    }
+    for name, value in rows.items():
+        table.add_row(f"[dim]{name}[/]", value)
+    console.print(table)
+
+
+def answers(answers: Any, labels: Any, classes: Sequence[str]) -> None:
+    """Print what a model answered to the first of the test images."""
+    table = Table("image", "is", "read as", "probability")
+    for index, row in enumerate(answers[:20]):
+        read = int(row.argmax())
+        colour = "green" if read == labels[index] else "red"
+        table.add_row(str(index), classes[labels[index]], f"[{colour}]{classes[read]}[/]", f"{row[read]:.3f}")
+    console.print(table)
+
+
+def checks(checks: list[Check]) -> bool:
+    """Print the checks as one table, the remedies of what fails below it; return whether all is well."""
+    table = Table("", "check", "found")
+    for check in checks:
+        table.add_row(f"[{_CHECKS[check.status]}]{check.status}[/]", check.name, check.found)
+    console.print(table)
+    for check in checks:
+        if check.remedy and check.status != "ok":
+            console.print(f"[bold]{check.name}[/]:")
+            console.print(check.remedy, markup=False, highlight=False, soft_wrap=True)
+    return not any(check.status == "fail" for check in checks)
+
+
+def smoke_line(smoke: dict[str, Any]) -> str:
+    """Word a smoke test."""
+    speed = f"p50 {smoke['p50_ms']:.1f} ms, p99 {smoke['p99_ms']:.1f} ms"
+    return f"accuracy {smoke['accuracy']:.3f} of {smoke['instances']}, {speed}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,95 @@
+"""The engine for one machine; what each verb does is in the module of its name."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import MappingProxyType
+
+from hyperflow import progress, volume
+from hyperflow.engines.base import Engine
+from hyperflow.engines.local import processes, search
+from hyperflow.engines.local.samplers import SAMPLERS
+from hyperflow.engines.local.search import Search
+from hyperflow.engines.local.services import Services
+from hyperflow.engines.local.training import Training
+from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.volume import paths
+
+
+class LocalEngine(Engine):
+    """Tune, train and serve as processes of this machine; the contract is the base's."""
+
+    name = "local"
+    limits = MappingProxyType(
+        {
+            "tune.algorithm.name": tuple(SAMPLERS),
+            "tune.workers": (1,),
+            "train.parameter_servers": (0,),
+            "train.evaluator": (False,),
+            "serve.runtime": ("hyperflow",),
+            "serve.min_replicas": (1,),
+            "serve.canary_percent": (100,),
+        }
+    )
+
+    def __init__(self, report: progress.Report = progress.to_stdout) -> None:
+        super().__init__(report)
+        self.services = Services(paths.services())
+
+    def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        search.check(tune)
+        with volume.writable(volume.root()):
+            volume.root().mkdir(parents=True, exist_ok=True)
+        self.services.check_port(serve)
+
+    def _tune(self, spec: TuneSpec) -> TuneResult:
+        search.check(spec)
+        folder = paths.tuning(spec.run_id)
+        with volume.writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return Search(spec, folder, self.report).run()
+
+    def _train(self, spec: TrainSpec) -> TrainResult:
+        return Training(spec, paths.training(spec.run_id), self.report).run()
+
+    def _serve(self, spec: ServeSpec) -> Endpoint:
+        return self.services.stage(spec)
+
+    def promote(self, name: str) -> Endpoint:
+        return self.services.promote(name)
+
+    def restore(self, name: str) -> Endpoint:
+        return self.services.restore(name)
+
+    def deployed(self, name: str) -> Endpoint | None:
+        return self.services.deployed(name)
+
+    def serving(self, name: str) -> Endpoint | None:
+        return self.services.serving(name)
+
+    def reap(self) -> list[str]:
+        """Return nothing: a process of ours ends with its run, whatever ends that (see `guard`)."""
+        return []
+
+    def launcher(self) -> AbstractContextManager[None]:
+        """Have TensorFlow imported once for all that is started while the block runs."""
+        return processes.launcher()
+
+    def fault(self, name: str) -> str:
+        """Say why the first deployment of a service failed, or nothing where it did not."""
+        failed = self.services.read(name).failed
+        return f"its first deployment failed: {failed.reason}; the log is {failed.log}" if failed else ""
+
+    def stop(self, name: str = "", run_id: str = "") -> list[str]:
+        """End services that were left running; return the names of those that ran.
+
+        Args:
+            name: The service; all of this volume if none is named.
+            run_id: The run to end: only what may not outlive it; without one, whatever runs.
+        """
+        return [each for each in ([name] if name else self.services.names()) if self.services.stop(each, run_id)]
+
+
+def create(report: progress.Report = progress.to_stdout) -> LocalEngine:
+    """Make the engine."""
+    return LocalEngine(report)

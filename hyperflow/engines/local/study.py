@@ -1,0 +1,108 @@
+"""A search's memory: Optuna's study on disk, its trials as they count, and as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+
+from hyperflow.engines.local import pruning, samplers
+from hyperflow.errors import Conflict, Unavailable
+from hyperflow.specs import Trial, TuneSpec, fingerprint
+
+STATUS = "status"
+SECONDS = "seconds"
+METRICS = "metrics"
+"""What is noted with each trial that has ended: how, after how long, and its metrics' last values."""
+
+FILE = "study.db"
+
+_SPEC = "spec"
+_STATES = {
+    "succeeded": TrialState.COMPLETE,
+    "early-stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "metrics-unavailable": TrialState.FAIL,
+}
+
+
+def open_study(spec: TuneSpec, folder: Path) -> optuna.Study:
+    """Create the study, or take up the one a killed search left, its interrupted trials to be run again.
+
+    Raises:
+        Conflict: The run has searched with another spec.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        storage=f"sqlite:///{folder / FILE}", study_name=spec.name, direction=spec.objective.direction,
+        load_if_exists=True, pruner=pruning.pruner(spec),
+    )  # fmt: skip
+    if study.user_attrs.setdefault(_SPEC, fingerprint(spec)) != fingerprint(spec):
+        raise Conflict(
+            f"run {spec.run_id} has searched with other parameters", f"{folder} holds its study",
+            "give the parameters it had, or another run id",
+        )  # fmt: skip
+    study.set_user_attr(_SPEC, fingerprint(spec))
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
+    study.sampler = samplers.make(spec.algorithm, len(study.get_trials(deepcopy=False)))
+    return study
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Say what is the matter where the study cannot be written.
+
+    Raises:
+        Unavailable: It cannot.
+    """
+    try:
+        yield
+    except StorageInternalError as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise Unavailable(
+            f"the study in {folder} cannot be written", cause, "free some space and run it again"
+        ) from error
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Tell whether a trial has ended: one that a killed search left has not, and runs again under another number."""
+    return _STATES.get(trial.user_attrs.get(STATUS)) is trial.state
+
+
+def ended(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that count."""
+    return [trial for trial in study.get_trials(deepcopy=False) if counts(trial)]
+
+
+def failed(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return those that failed."""
+    return [trial for trial in trials if trial.state == TrialState.FAIL]
+
+
+def best(spec: TuneSpec, trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """Return the best of the trials that succeeded, or None."""
+    return next(iter(ranked(spec, trials)), None)
+
+
+def ranked(spec: TuneSpec, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that succeeded, the best first."""
+    sign = -1 if spec.objective.direction == "maximize" else 1
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+
+def as_value(spec: TuneSpec, trial: FrozenTrial) -> Trial:
+    """Return a trial as an engine answers with it."""
+    attributes = trial.user_attrs
+    seen = attributes.get(METRICS, {})
+    value = trial.value if trial.state == TrialState.COMPLETE else seen.get(spec.objective.metric)
+    return Trial(
+        f"{spec.name}-{trial.number:03d}", attributes[STATUS], dict(trial.params), value, seen,
+        attributes.get(SECONDS, 0.0),
+    )  # fmt: skip

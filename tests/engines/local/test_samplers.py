@@ -1,0 +1,96 @@
+"""Each algorithm has its sampler, and each setting reaches it."""
+
+from __future__ import annotations
+
+import warnings
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+
+from hyperflow.engines.local import samplers
+from hyperflow.errors import InvalidParameter
+from hyperflow.specs import ALGORITHMS, Algorithm
+from hyperflow.specs import search as search_specs
+
+SPACE: dict[str, optuna.distributions.BaseDistribution] = {
+    "x": FloatDistribution(0, 1),
+    "y": FloatDistribution(0, 1),
+}
+HYPERBAND = {"r_l": "9", "resource_name": "epochs"}
+
+EFFECTS = {
+    **{(name, "random_state"): ("1", "2") for name in ALGORITHMS if name != "grid"},
+    ("tpe", "gamma"): ("0.1", "0.9"),
+    ("tpe", "prior_weight"): ("0.1", "50"),
+    ("tpe", "n_EI_candidates"): ("1", "50"),
+    ("multivariate-tpe", "n_startup_trials"): ("1", "11"),
+    ("multivariate-tpe", "n_ei_candidates"): ("1", "50"),
+    ("cmaes", "sigma"): ("0.01", "0.9"),
+}
+"""Two values of each setting with which a sampler draws differently."""
+
+ELSEWHERE = {
+    ("grid", "random_state"),  # the order of the grid: test_queues
+    ("hyperband", "r_l"), ("hyperband", "eta"), ("hyperband", "resource_name"),  # the rungs: test_queues
+    ("cmaes", "restart_strategy"),  # refused below
+}  # fmt: skip
+
+
+def drawn(algorithm: Algorithm, trials: int = 12) -> list[dict[str, float]]:
+    """Search for the maximum of a known function; return all that was tried."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=samplers.make(algorithm), direction="maximize")
+    for _ in range(trials):
+        trial = study.ask(SPACE)
+        study.tell(trial, 1 - (trial.params["x"] - 0.3) ** 2 - (trial.params["y"] - 0.7) ** 2)
+    return [trial.params for trial in study.trials]
+
+
+def with_setting(name: str, setting: str, value: str) -> Algorithm:
+    return Algorithm(name, {"random_state": "1", **(HYPERBAND if name == "hyperband" else {}), setting: value})
+
+
+def test_every_algorithm_has_a_sampler() -> None:
+    assert set(samplers.SAMPLERS) == set(ALGORITHMS)
+
+
+def test_every_setting_is_tried_here_or_elsewhere() -> None:
+    assert EFFECTS.keys() | ELSEWHERE == {(name, setting) for name in ALGORITHMS for setting in ALGORITHMS[name]}
+
+
+@pytest.mark.parametrize(("name", "setting"), EFFECTS)
+def test_setting_reaches_the_sampler(name: str, setting: str) -> None:
+    one, other = EFFECTS[name, setting]
+    first = drawn(with_setting(name, setting, one))
+    assert first == drawn(with_setting(name, setting, one))
+    assert first != drawn(with_setting(name, setting, other))
+
+
+def test_algorithm_without_a_sampler_is_refused_and_not_searched_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_specs, "ALGORITHMS", {**ALGORITHMS, "annealing": {}})
+    with pytest.raises(InvalidParameter, match="annealing") as refused:
+        samplers.make(Algorithm("annealing"))
+    assert refused.value.name == "algorithm"
+
+
+@pytest.mark.parametrize("strategy", ["ipop", "bipop"])
+def test_restarts_that_optuna_has_no_longer_are_refused(strategy: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        samplers.make(Algorithm("cmaes", {"restart_strategy": strategy}))
+    assert refused.value.name == "algorithm_settings[restart_strategy]"
+    samplers.make(Algorithm("cmaes", {"restart_strategy": "none"}))
+
+
+def test_search_that_is_taken_up_draws_anew() -> None:
+    algorithm = Algorithm("random", {"random_state": "1"})
+    again = optuna.create_study(sampler=samplers.make(algorithm, already=3)).ask(SPACE).params
+    assert again not in drawn(algorithm)
+
+
+def test_what_optuna_may_change_one_day_says_nothing_to_the_user() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        samplers.make(Algorithm("tpe", {"prior_weight": "2"}))
+        samplers.make(Algorithm("cmaes", {"sigma": "0.2"}))
+        samplers.make(Algorithm("sobol"))
