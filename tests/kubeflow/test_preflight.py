@@ -98,6 +98,13 @@ def test_claim(emulator: Emulator, engine: KubeflowEngine, spec: Object, phase: 
     assert found in check.found
 
 
+def test_claim_is_for_the_pods_of_the_training_too(emulator: Emulator, engine: KubeflowEngine) -> None:
+    replace_claim(emulator, {"accessModes": ["ReadWriteOnce"]}, "Bound")
+    train = training(workers=20, parameter_servers=2, evaluator=True)
+    checks = {check.name: check for check in engine.survey(tuning(), train, serving())}
+    assert "for up to 24 pods at once" in checks["volume claim hyperflow"].found
+
+
 @pytest.mark.parametrize("label", ["istio-injection=enabled", "istio.io/dataplane-mode=ambient"])
 def test_mesh_is_told_until_the_policy_is_there(emulator: Emulator, engine: KubeflowEngine, label: str) -> None:
     relabel(emulator, **dict([label.split("=")]))

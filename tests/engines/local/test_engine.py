@@ -8,8 +8,10 @@ import pytest
 
 from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
+from hyperflow.engines.local.service import Failure, Records, Service
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Algorithm, Dimension
+from hyperflow.specs import Algorithm, Dimension, ModelRef
+from hyperflow.volume import paths
 from tests.conformance.test_check import BEYOND, asked
 from tests.conformance.test_engine import X
 
@@ -34,3 +36,12 @@ def test_setting_that_no_sampler_takes_is_refused_before_anything_is_made() -> N
             verb()
         assert refused.value.name == "algorithm_settings[restart_strategy]"
     assert list(volume.root().iterdir()) == []
+
+
+def test_fault_is_that_of_the_first_deployment_as_it_was_written_down() -> None:
+    engine, records = LocalEngine(), Records(paths.services())
+    assert engine.fault("m") == ""
+    records.write(Service("m", port=8080, failed=Failure("it did not start", ModelRef("/models/m/one"), "/the/log")))
+    assert engine.fault("m") == "its first deployment failed: it did not start; the log is /the/log"
+    assert engine.serving("m") is None
+    assert engine.stop() == []
