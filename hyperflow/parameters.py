@@ -117,7 +117,14 @@ class Parameters:
     train_timeout: int = _given(86400, "Seconds for the training.")
     cpu: str = _given("2", "Cores of each trial, worker and replica.")
     memory: str = _given("4Gi", "Memory of each trial, worker and replica.")
-    gpus: int = _given(0, "GPUs of each trial and worker.")
+    gpus: int = _given(0, "GPUs of each trial and worker; they need a trainer_image that can use them.")
+    gpu_resource: str = _given(
+        "nvidia.com/gpu", "What the cluster calls a GPU: nvidia.com/gpu, nvidia.com/mig-1g.5gb, amd.com/gpu."
+    )
+    shared_memory: str = _given(
+        "", "Memory at /dev/shm of each trial and worker, 2Gi for example, a part of its memory; empty for 64 MiB."
+    )
+    priority_class: str = _given("", "PriorityClass of trials and workers; empty for the cluster's default.")
     node_selector: Mapping[str, str] = _given({}, 'Labels that nodes must have, {"label": "value"}.', rules.an_object)
     tolerations: Sequence[Mapping[str, object]] = _given(
         [], "Kubernetes tolerations of trials, workers and replicas.", rules.a_list
@@ -125,6 +132,8 @@ class Parameters:
     image_pull_secret: str = _given("", "Secret to pull the trainer's and predictor's images with; empty for none.")
     queue: str = _given("", "Queue of Kueue or Volcano; empty for none.")
     gang_scheduling: bool = _given(False, "Whether a training's pods start all at once or not at all.")
+    step_cpu: str = _given("2", "Most cores of each step itself, which a quota may want to be told.", rules.quantity)
+    step_memory: str = _given("2Gi", "Most memory of each step itself.", rules.quantity)
     accuracy_floor: float = _given(
         0.85,
         "Least accuracy on the test set, 0 to 1; a model below it is not deployed, and the run says so.",

@@ -43,7 +43,8 @@ _SERVE = {"name": "model_name", "runtime": "serving_runtime", "image": "serving_
 _STAGES = {"tune": _TUNE, "train": _TRAIN, "serve": _SERVE}
 _TRAINER = {"command": "trainer_command", "image": "trainer_image", "arguments": "trainer_arguments"}
 _COMPUTE = {
-    "cpu": "cpu", "memory": "memory", "gpus": "gpus", "node_selector": "node_selector", "tolerations": "tolerations",
+    "cpu": "cpu", "memory": "memory", "gpus": "gpus", "gpu_resource": "gpu_resource", "shared_memory": "shared_memory",
+    "priority_class": "priority_class", "node_selector": "node_selector", "tolerations": "tolerations",
     "image_pull_secret": "image_pull_secret", "queue": "queue", "gang": "gang_scheduling",
 }  # fmt: skip
 _SERVING_COMPUTE = {

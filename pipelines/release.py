@@ -12,11 +12,10 @@ from pipelines.wiring import Given, step
 
 def release(given: Given) -> None:
     """Train with known hyper-parameters; serve the model if it deserves it, and test it where it is served."""
-    claim = given["claim"]
-    trained = settings.apply(step(train, given), claim)
+    trained = settings.apply(step(train, given), given)
     given = {**given, **trained.outputs}
-    decided = settings.asking(settings.apply(step(decide, given), claim, timeout=settings.HOUR))
+    decided = settings.asking(settings.apply(step(decide, given), given, timeout=settings.HOUR))
     with dsl.If(decided.outputs["Output"] == "deploy", name="deserved"):
-        deployed = settings.asking(settings.apply(step(deploy, given), claim))
-        tested = settings.apply(step(predict, given, url=deployed.output), claim, timeout=settings.HOUR)
+        deployed = settings.asking(settings.apply(step(deploy, given), given))
+        tested = settings.apply(step(predict, given, url=deployed.output), given, timeout=settings.HOUR)
         settings.asking(tested)

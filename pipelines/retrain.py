@@ -14,15 +14,14 @@ from pipelines.wiring import Given, pipeline, step
 @pipeline("retrain", recurring=True)
 def retrain(given: Given) -> None:
     """Train on new data with the values known best, and serve the model only if it is better than the one serving."""
-    claim = given["claim"]
     given["run_id"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    checked = settings.apply(step(check, given), claim, timeout=settings.QUARTER_HOUR)
+    checked = settings.apply(step(check, given), given, timeout=settings.QUARTER_HOUR)
     loaded = step(load_data, given).after(checked)
-    settings.loading(settings.apply(loaded, claim, timeout=settings.HOUR))
+    settings.loading(settings.apply(loaded, given, timeout=settings.HOUR))
     given |= {"data_path": loaded.outputs["data_path"], "data_digest": loaded.outputs["digest"]}
-    planned = settings.asking(settings.apply(step(plan, given), claim, timeout=settings.HOUR))
+    planned = settings.asking(settings.apply(step(plan, given), given, timeout=settings.HOUR))
     with dsl.If(planned.outputs["Output"] == "train", name="known-values"):
         release({**given, "best_parameters": planned.outputs["known_parameters"], "tuned": False})
     with dsl.If(planned.outputs["Output"] == "tune", name="new-values"):
-        tuned = settings.apply(step(tune, given), claim)
+        tuned = settings.apply(step(tune, given), given)
         release({**given, "best_parameters": tuned.outputs["best_parameters"], "tuned": True})

@@ -8,6 +8,7 @@ from kfp.dsl.structures import ResourceSpec
 from hyperflow import client
 from hyperflow.datasets import places
 from hyperflow.volume import MOUNT_PATH
+from pipelines.wiring import Given
 
 QUARTER_HOUR, HOUR = 900, 3600
 USER = 1000
@@ -27,15 +28,15 @@ _STATES_USER = os.environ.get(KFP) in ("2.16", "2.17")  # 2.14 and 2.15 refuse Y
 _RETRIES = 2  # a step that finds its job again loses nothing by being run again
 
 
-def apply(task: dsl.PipelineTask, claim: str, *, timeout: int = 0) -> dsl.PipelineTask:
+def apply(task: dsl.PipelineTask, given: Given, *, timeout: int = 0) -> dsl.PipelineTask:
     """Give a task the settings that all steps share.
 
     Args:
         task: The step.
-        claim: The volume claim, or the pipeline parameter that names it.
+        given: The parameters; the claim and the limits of steps are taken from them.
         timeout: Seconds for one attempt's pod; 0 where the step's own parameter limits it.
     """
-    kubernetes.mount_pvc(task, pvc_name=claim, mount_path=MOUNT_PATH)
+    kubernetes.mount_pvc(task, pvc_name=given["claim"], mount_path=MOUNT_PATH)
     if _STATES_USER:
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
@@ -44,7 +45,11 @@ def apply(task: dsl.PipelineTask, claim: str, *, timeout: int = 0) -> dsl.Pipeli
     task.set_caching_options(False)  # docs/decisions/no-cached-steps.md
     task.set_retry(_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration="60s")
     # Set at once: each of the task's own setters walks the whole stack first, a third of the compilation's time.
-    task.container_spec.resources = ResourceSpec(cpu_request="100m", memory_request="512Mi", memory_limit="2Gi")
+    limits = {"cpu_limit": given["step_cpu"], "memory_limit": given["step_memory"]}
+    task.container_spec.resources = ResourceSpec(
+        cpu_request="100m", memory_request="512Mi", **{name: str(channel) for name, channel in limits.items()}
+    )
+    task.register_pipeline_channels(list(limits.values()))
     return task
 
 

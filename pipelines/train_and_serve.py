@@ -13,11 +13,10 @@ from pipelines.wiring import Given, pipeline, step
 @pipeline("train-and-serve")
 def train_and_serve(given: Given) -> None:
     """Find good hyper-parameters, train with them, serve the model and test it where it is served."""
-    claim = given["claim"]
     given["run_id"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    checked = settings.apply(step(check, given), claim, timeout=settings.QUARTER_HOUR)
+    checked = settings.apply(step(check, given), given, timeout=settings.QUARTER_HOUR)
     loaded = step(load_data, given).after(checked)
-    settings.loading(settings.apply(loaded, claim, timeout=settings.HOUR))
+    settings.loading(settings.apply(loaded, given, timeout=settings.HOUR))
     given |= {"data_path": loaded.outputs["data_path"], "data_digest": loaded.outputs["digest"]}
-    tuned = settings.apply(step(tune, given), claim)
+    tuned = settings.apply(step(tune, given), given)
     release({**given, "best_parameters": tuned.outputs["best_parameters"], "tuned": True})

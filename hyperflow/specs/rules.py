@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs.values import check_service_name, format_value, is_number, mapping, whole
+from hyperflow.specs.values import check_quantity, check_service_name, format_value, is_number, mapping, whole
 
 Rule = Callable[[str, Any], None]
 """Takes a parameter's name and value, and raises InvalidParameter where the value cannot work."""
@@ -31,6 +31,11 @@ def text(name: str, value: Any) -> None:
     """Allow texts that are not empty."""
     if not isinstance(value, str) or not value:
         raise InvalidParameter(name, value, "a text that is not empty")
+
+
+def quantity(name: str, value: Any) -> None:
+    """Allow amounts of cores or memory as Kubernetes writes them."""
+    check_quantity(name, value)
 
 
 def folder_name(name: str, value: Any) -> None:

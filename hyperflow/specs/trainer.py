@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs.values import LABEL, Value, check_values, format_value, freeze, whole
+from hyperflow.specs.values import LABEL, Value, check_quantity, check_values, format_value, freeze, whole
 
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+_RESOURCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
+_WITHOUT_GPU = ("hyperflow-model", "hyperflow-steps", "hyperflow-local", "hyperflow-demo")
+"""Our images whose TensorFlow, if they have one, uses no GPU."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Trainer:
         check_values("arguments", self.arguments)
         freeze(self, "arguments", {str(name): format_value(value) for name, value in self.arguments.items()})
 
+    @property
+    def is_without_gpu(self) -> bool:
+        """Whether the image is known to have nothing that could use a GPU; of others' images that is not known."""
+        name = self.image.partition("@")[0].rsplit("/", 1)[-1]
+        return name.partition(":")[0] in _WITHOUT_GPU
+
     def argv(self, data_path: str, parameters: Mapping[str, Value], epochs: int, model_path: str = "") -> list[str]:
         """Build the command line; the same on every engine.
 
@@ -50,7 +58,10 @@ class Compute:
     Args:
         cpu: Cores, as a Kubernetes quantity.
         memory: Memory, as a Kubernetes quantity.
-        gpus: Whole GPUs (`nvidia.com/gpu`).
+        gpus: Whole GPUs.
+        gpu_resource: What the cluster calls one.
+        shared_memory: Memory at /dev/shm, as a Kubernetes quantity, or empty for the container runtime's own.
+        priority_class: Name of the PriorityClass, or empty.
         node_selector: Labels that the node must have.
         tolerations: Kubernetes tolerations.
         image_pull_secret: Name of the Secret to pull images with, or empty.
@@ -62,6 +73,9 @@ class Compute:
     cpu: str = "1"
     memory: str = "2Gi"
     gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
+    shared_memory: str = ""
+    priority_class: str = ""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, object], ...] = ()
     image_pull_secret: str = ""
@@ -70,10 +84,12 @@ class Compute:
     fs_group: int = 1000
 
     def __post_init__(self) -> None:
-        for name, quantity in (("cpu", self.cpu), ("memory", self.memory)):
-            if not isinstance(quantity, str) or not _QUANTITY.fullmatch(quantity):
-                raise InvalidParameter(name, quantity, "a Kubernetes quantity such as 2, 500m or 4Gi")
+        for name in ("cpu", "memory", *(["shared_memory"] if self.shared_memory else [])):
+            check_quantity(name, getattr(self, name))
         whole("gpus", self.gpus, 0)
-        if self.image_pull_secret and not LABEL.fullmatch(self.image_pull_secret):
-            raise InvalidParameter("image_pull_secret", self.image_pull_secret, "the name of a Secret, or nothing")
+        if not isinstance(self.gpu_resource, str) or not _RESOURCE.fullmatch(self.gpu_resource):
+            raise InvalidParameter("gpu_resource", self.gpu_resource, "a resource's name such as nvidia.com/gpu")
+        for name, what in (("image_pull_secret", "a Secret"), ("priority_class", "a PriorityClass")):
+            if (value := getattr(self, name)) and not LABEL.fullmatch(value):
+                raise InvalidParameter(name, value, f"the name of {what}, or nothing")
         freeze(self, "node_selector", self.node_selector)

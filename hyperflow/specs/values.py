@@ -19,6 +19,7 @@ Value = float | int | str
 PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -85,6 +86,16 @@ def check_values(where: str, values: Mapping[str, Value]) -> None:
             raise InvalidParameter(f"{where}[{name}]", value, "names of letters, digits, _ and -, as in a command line")
         if not isinstance(value, (str, bool)) and not (is_number(value) and math.isfinite(value)):
             raise InvalidParameter(f"{where}[{name}]", value, "a finite number or a text")
+
+
+def check_quantity(name: str, value: object) -> None:
+    """Refuse what is not an amount of cores or memory.
+
+    Raises:
+        InvalidParameter: Kubernetes could not read it.
+    """
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
+        raise InvalidParameter(name, value, "a Kubernetes quantity such as 2, 500m or 4Gi")
 
 
 def whole(name: str, value: object, least: int, most: int | None = None) -> None:

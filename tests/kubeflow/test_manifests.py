@@ -15,7 +15,7 @@ import yaml
 from hyperflow.engines.kubeflow.manifests import KServe, Manifest, experiment, inference_service, tfjob
 from hyperflow.engines.kubeflow.manifests import service as services
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Algorithm, Dimension, EarlyStopping, Objective, Trainer
+from hyperflow.specs import Algorithm, Compute, Dimension, EarlyStopping, Objective, Trainer
 from hyperflow.volume import MOUNT_PATH
 from tests.kubeflow.specs import BIG, model, serving, training, tuning
 
@@ -226,3 +226,47 @@ def test_step_asks_a_canary_alone(mode: str, canary: bool, inside: bool, wanted:
     }
     live = {"metadata": {"name": "m", "annotations": {}}, "spec": spec, "status": status}
     assert services.url(live, inside) == wanted
+
+
+CUDA = dataclasses.replace(TRAINER, image="registry.example/team/hyperflow-model-cuda@sha256:" + "0" * 64)
+
+
+def pod_of(manifest: Manifest) -> Manifest:
+    pod: Manifest = manifest["spec"]["tfReplicaSpecs"]["Chief"]["template"]["spec"]
+    return pod
+
+
+@pytest.mark.parametrize("resource", ["amd.com/gpu", "nvidia.com/mig-1g.5gb"])
+def test_any_gpu_shared_memory_and_priority_reach_the_pods(resource: str) -> None:
+    compute = Compute(gpus=2, gpu_resource=resource, shared_memory="2Gi", priority_class="batch-low")
+    pod = pod_of(tfjob(training(trainer=CUDA, compute=compute)))
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"][resource] == "2"
+    assert pod["priorityClassName"] == "batch-low"
+    assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in pod["volumes"]
+    assert {"name": "shm", "mountPath": "/dev/shm"} in container["volumeMounts"]
+
+
+@pytest.mark.parametrize("name", ["hyperflow-model:0.1.0", "registry.example:5000/team/hyperflow-model@sha256:00"])
+def test_gpus_are_refused_with_an_image_that_would_leave_them_idle(name: str) -> None:
+    trainer = dataclasses.replace(TRAINER, image=name)
+    with pytest.raises(InvalidParameter, match=r"gpus(.|\n)*hyperflow-model-cuda"):
+        tfjob(training(trainer=trainer, compute=BIG))
+    with pytest.raises(InvalidParameter, match=r"gpus(.|\n)*hyperflow-model-cuda"):
+        experiment(tuning(trainer=trainer, compute=BIG))
+    tfjob(training(trainer=trainer))
+    tfjob(training(trainer=CUDA, compute=BIG))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gpu_resource", "gpu"),
+        ("gpu_resource", "amd.com/"),
+        ("shared_memory", "2 GB"),
+        ("priority_class", "Not a name"),
+    ],
+)
+def test_what_kubernetes_would_refuse_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(InvalidParameter, match=name):
+        Compute(**{name: value})

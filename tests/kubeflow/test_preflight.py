@@ -12,10 +12,10 @@ import yaml
 
 from hyperflow.engines.kubeflow import KubeflowEngine, preflight
 from hyperflow.engines.kubeflow.preflight import serving as reachable
-from hyperflow.errors import Unavailable
-from hyperflow.specs import EarlyStopping
+from hyperflow.errors import InvalidParameter, Unavailable
+from hyperflow.specs import Compute, EarlyStopping
 from tests.kubeflow.emulator import Emulator
-from tests.kubeflow.specs import serving, training, tuning
+from tests.kubeflow.specs import serving, trainer, training, tuning
 from tests.kubeflow.store import Object
 from tests.kubeflow.world import NAMESPACE, engine_on, install
 
@@ -243,3 +243,13 @@ def test_kserve_version_is_told_from_its_schema(
 ) -> None:
     emulator.kserve_fields = fields
     assert f"version {version} or newer" in survey(engine)["KServe"].found
+
+
+def test_check_refuses_gpus_that_would_stay_idle(emulator: Emulator, engine: KubeflowEngine) -> None:
+    image = replace(trainer(), image="hyperflow-model:0.1.0")
+    with pytest.raises(InvalidParameter, match="gpus"):
+        engine.check(tuning(trainer=image, compute=Compute(gpus=1)), serving())
+    assert not any(request.verb == "create" and request.resource != ACCESS for request in emulator.requests)
+
+
+ACCESS = "selfsubjectaccessreviews"

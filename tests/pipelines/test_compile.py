@@ -82,10 +82,26 @@ def test_every_step_mounts_the_claim_and_leaves_its_user_to_the_image(pipeline: 
 
 
 def test_every_step_has_limits_and_retries(pipeline: tuple[dict[str, Any], Any]) -> None:
-    for executor in pipeline[0]["deploymentSpec"]["executors"].values():
-        assert executor["container"]["resources"]["resourceMemoryLimit"]
+    executors, components = pipeline[0]["deploymentSpec"]["executors"], pipeline[0]["components"]
     for task in tasks(pipeline[0]).values():
         assert task["retryPolicy"]["maxRetryCount"] >= 1
+        label = components[task["componentRef"]["name"]]["executorLabel"]
+        resources = executors[label]["container"]["resources"]
+        for kind, parameter in (("Cpu", "step_cpu"), ("Memory", "step_memory")):
+            given = f"pipelinechannel--{parameter}"
+            assert resources[f"resource{kind}Limit"] == f"{{{{$.inputs.parameters['{given}']}}}}"
+            assert task["inputs"]["parameters"][given]["componentInputParameter"] in (parameter, given)
+
+
+def test_the_secrets_are_optional_files_of_the_steps_that_need_them(pipeline: tuple[Any, dict[str, Any]]) -> None:
+    executors = pipeline[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, executor in executors.items():
+        assert "secretAsEnv" not in executor
+        mounted = {each["secretName"] for each in executor.get("secretAsVolume", [])}
+        assert all(each["optional"] for each in executor.get("secretAsVolume", []))
+        step = name.removeprefix("exec-").rstrip("-23")
+        asking = {"hyperflow-access"} if step in ("plan", "decide", "deploy", "predict") else set()
+        assert mounted == asking | ({"hyperflow-data-source"} if step == "load-data" else set())
 
 
 def test_nothing_is_installed_at_run_time(pipeline: tuple[dict[str, Any], Any]) -> None:

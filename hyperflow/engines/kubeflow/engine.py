@@ -10,6 +10,7 @@ from hyperflow.engines.kubeflow import manifests, preflight
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.manifests import KServe
 from hyperflow.engines.kubeflow.manifests.common import Manifest
+from hyperflow.engines.kubeflow.manifests.tfjob import require_image
 from hyperflow.engines.kubeflow.preflight import Check
 from hyperflow.engines.kubeflow.reap import reap
 from hyperflow.engines.kubeflow.serving import Serving
@@ -58,6 +59,7 @@ class KubeflowEngine(Engine):
         return Serving(self.cluster, self.report, self._grace)
 
     def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        require_image(tune.trainer, tune.compute)
         preflight.require(self.survey(tune, train, serve))
 
     def _tune(self, spec: TuneSpec) -> TuneResult:

@@ -11,7 +11,13 @@ from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Compute
 
 if TYPE_CHECKING:
-    from kubernetes.client import V1PodSecurityContext, V1PodTemplateSpec, V1ResourceRequirements, V1SecurityContext
+    from kubernetes.client import (
+        V1PodSecurityContext,
+        V1PodTemplateSpec,
+        V1ResourceRequirements,
+        V1SecurityContext,
+        V1Volume,
+    )
 
 Manifest = dict[str, Any]
 """A Kubernetes object as plain data."""
@@ -66,6 +72,7 @@ def pod_template(
     """Build the pod of a job: the claim mounted, no rights it does not need, no mesh sidecar."""
     from kubernetes import client
 
+    mounts = {"volume": volume.MOUNT_PATH, "tmp": "/tmp", **({"shm": "/dev/shm"} if compute.shared_memory else {})}
     return client.V1PodTemplateSpec(
         metadata=client.V1ObjectMeta(annotations=dict(SIDECAR_OPT_OUT), labels={**MANAGED_BY, **SIDECAR_OPT_OUT}),
         spec=client.V1PodSpec(
@@ -77,19 +84,10 @@ def pod_template(
                     env=[client.V1EnvVar(name=name, value=value) for name, value in env.items()],
                     resources=resources(compute),
                     security_context=container_security(),
-                    volume_mounts=[
-                        client.V1VolumeMount(name="volume", mount_path=volume.MOUNT_PATH),
-                        client.V1VolumeMount(name="tmp", mount_path="/tmp"),
-                    ],
+                    volume_mounts=[client.V1VolumeMount(name=name, mount_path=path) for name, path in mounts.items()],
                 )
             ],
-            volumes=[
-                client.V1Volume(
-                    name="volume",
-                    persistent_volume_claim=client.V1PersistentVolumeClaimVolumeSource(claim_name=claim),
-                ),
-                client.V1Volume(name="tmp", empty_dir=client.V1EmptyDirVolumeSource()),
-            ],
+            volumes=volumes(compute, claim),
             restart_policy="Never",
             security_context=pod_security(compute),
             **scheduling(compute),
@@ -97,14 +95,30 @@ def pod_template(
     )
 
 
+def volumes(compute: Compute, claim: str) -> list[V1Volume]:
+    """Return the volumes of a job's pod: the claim, /tmp, and shared memory if more is asked for than runtimes give."""
+    from kubernetes import client
+
+    source = client.V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+    found = [
+        client.V1Volume(name="volume", persistent_volume_claim=source),
+        client.V1Volume(name="tmp", empty_dir=client.V1EmptyDirVolumeSource()),
+    ]
+    if compute.shared_memory:
+        shm = client.V1EmptyDirVolumeSource(medium="Memory", size_limit=compute.shared_memory)
+        found.append(client.V1Volume(name="shm", empty_dir=shm))
+    return found
+
+
 def scheduling(compute: Compute) -> dict[str, Any]:
-    """Return a pod's fields that say where it may run and with which secret its image is pulled."""
+    """Return a pod's fields that say where and before whom it may run, and with which secret its image is pulled."""
     from kubernetes.client import V1LocalObjectReference
 
     secret = compute.image_pull_secret
     return {
         "node_selector": dict(compute.node_selector) or None,
         "tolerations": [dict(toleration) for toleration in compute.tolerations] or None,
+        "priority_class_name": compute.priority_class or None,
         "image_pull_secrets": [V1LocalObjectReference(name=secret)] if secret else None,
     }
 
@@ -115,7 +129,7 @@ def resources(compute: Compute) -> V1ResourceRequirements:
 
     amounts = {"cpu": compute.cpu, "memory": compute.memory}
     if compute.gpus:
-        amounts["nvidia.com/gpu"] = str(compute.gpus)
+        amounts[compute.gpu_resource] = str(compute.gpus)
     return V1ResourceRequirements(requests=amounts, limits=amounts)
 
 

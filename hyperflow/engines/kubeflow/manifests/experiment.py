@@ -133,7 +133,7 @@ def _command(spec: TuneSpec) -> list[str]:
 def _job(spec: TuneSpec) -> Manifest:
     from kubernetes import client
 
-    tfjob.require_image(spec.trainer)
+    tfjob.require_image(spec.trainer, spec.compute)
     template = pod_template(JOB_CONTAINER, spec.trainer.image, _command(spec), environment(), spec.compute, spec.claim)
     job = client.V1Job(
         api_version="batch/v1",

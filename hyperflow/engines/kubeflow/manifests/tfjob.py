@@ -76,14 +76,19 @@ def trial(spec: TuneSpec, words: Sequence[str]) -> Manifest:
     }
 
 
-def require_image(trainer: Trainer) -> None:
-    """Refuse a trainer that no pod could run.
+def require_image(trainer: Trainer, compute: Compute) -> None:
+    """Refuse a trainer that no pod could run, and GPUs that it would leave idle.
 
     Raises:
-        InvalidParameter: It has no image.
+        InvalidParameter: It has no image, or one that is known to use no GPU.
     """
     if not trainer.image:
         raise InvalidParameter("trainer_image", "", "the container image that has the trainer in it")
+    if compute.gpus and trainer.is_without_gpu:
+        remedy = (
+            f"0 with {trainer.image}, whose TensorFlow uses none; or give trainer_image, hyperflow-model-cuda for one"
+        )
+        raise InvalidParameter("gpus", compute.gpus, remedy)
 
 
 def queue_label(compute: Compute) -> dict[str, str]:
@@ -92,7 +97,7 @@ def queue_label(compute: Compute) -> dict[str, str]:
 
 
 def _template(spec: TrainSpec | TuneSpec, words: Sequence[str], env: Mapping[str, str]) -> V1PodTemplateSpec:
-    require_image(spec.trainer)
+    require_image(spec.trainer, spec.compute)
     return pod_template(CONTAINER, spec.trainer.image, words, env, spec.compute, spec.claim)
 
 
