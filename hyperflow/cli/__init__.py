@@ -1,9 +1,12 @@
-"""The command line: what runs on this machine, and what looks after a cluster."""
+"""The command line: what runs on this machine, what looks after a cluster, and what sends pipelines to it."""
 
 from hyperflow.cli import local  # the app lists its commands in the order in which these modules put them there
 
 # isort: split
 from hyperflow.cli import cluster
+
+# isort: split
+from hyperflow.cli import sending
 from hyperflow.cli.app import app, find_pipeline, main
 
-__all__ = ["app", "cluster", "find_pipeline", "local", "main"]
+__all__ = ["app", "cluster", "find_pipeline", "local", "main", "sending"]
