@@ -7,7 +7,7 @@ from components.load_data import load_data
 from components.plan import plan
 from components.tune import tune
 from pipelines import settings
-from pipelines.release import release
+from pipelines.delivery import deliver
 from pipelines.wiring import Given, pipeline, step
 
 
@@ -21,7 +21,7 @@ def retrain(given: Given) -> None:
     given |= {"data_path": loaded.outputs["data_path"], "data_digest": loaded.outputs["digest"]}
     planned = settings.asking(settings.apply(step(plan, given), given, timeout=settings.HOUR))
     with dsl.If(planned.outputs["Output"] == "train", name="known-values"):
-        release({**given, "best_parameters": planned.outputs["known_parameters"], "tuned": False})
+        deliver({**given, "best_parameters": planned.outputs["known_parameters"], "tuned": False})
     with dsl.If(planned.outputs["Output"] == "tune", name="new-values"):
         tuned = settings.apply(step(tune, given), given)
-        release({**given, "best_parameters": tuned.outputs["best_parameters"], "tuned": True})
+        deliver({**given, "best_parameters": tuned.outputs["best_parameters"], "tuned": True})

@@ -6,7 +6,7 @@ from components.check import check
 from components.load_data import load_data
 from components.tune import tune
 from pipelines import settings
-from pipelines.release import release
+from pipelines.delivery import deliver
 from pipelines.wiring import Given, pipeline, step
 
 
@@ -19,4 +19,4 @@ def train_and_serve(given: Given) -> None:
     settings.loading(settings.apply(loaded, given, timeout=settings.HOUR))
     given |= {"data_path": loaded.outputs["data_path"], "data_digest": loaded.outputs["digest"]}
     tuned = settings.apply(step(tune, given), given)
-    release({**given, "best_parameters": tuned.outputs["best_parameters"], "tuned": True})
+    deliver({**given, "best_parameters": tuned.outputs["best_parameters"], "tuned": True})

@@ -4,7 +4,7 @@ from hyperflow.client.access import COOKIE, FOLDER, INGRESS, TOKEN, Access, chec
 from hyperflow.client.http import SECONDS, content, get, post
 from hyperflow.client.refusals import refusal
 from hyperflow.client.reply import Reply
-from hyperflow.client.v1 import predict, predict_url
+from hyperflow.client.v1 import predict_url, probabilities
 
 __all__ = [
     "COOKIE",
@@ -18,8 +18,8 @@ __all__ = [
     "content",
     "get",
     "post",
-    "predict",
     "predict_url",
+    "probabilities",
     "reach",
     "refusal",
 ]

@@ -22,7 +22,7 @@ def predict_url(endpoint: Endpoint) -> str:
     return f"{endpoint.url}/v1/models/{endpoint.name}:predict"
 
 
-def predict(
+def probabilities(
     endpoint: Endpoint,
     images: npt.NDArray[np.uint8],
     access: Access | None = None,

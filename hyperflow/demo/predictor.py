@@ -76,7 +76,7 @@ class Predictor:
             JobFailed: There is no answer, or none of finite numbers.
             JobTimeout: It takes too long.
         """
-        return np.asarray(self._within(lambda endpoint: client.predict(endpoint, images)), dtype=np.float64)
+        return np.asarray(self._within(lambda endpoint: client.probabilities(endpoint, images)), dtype=np.float64)
 
     def describe(self) -> Metadata:
         """Return what the predictor says of its model.

@@ -80,7 +80,7 @@ def ask(endpoint: Endpoint, images: Classes, stage: str) -> Classes:
     """
     answers: list[int] = []
     for start in range(0, len(images), _BATCH):
-        rows = client.predict(endpoint, images[start : start + _BATCH])
+        rows = client.probabilities(endpoint, images[start : start + _BATCH])
         answers += [int(np.argmax(row)) for row in rows]
         text = f"asked the serving model (run {endpoint.model.run_id}) for {len(answers)} images"
         progress.to_stdout(progress.Progress(stage, len(answers), len(images), text))

@@ -57,11 +57,11 @@ def run(
     Raises:
         JobFailed: A request got no answer, or not one of the right form.
     """
-    client.predict(endpoint, images[:1], access, seconds)
+    client.probabilities(endpoint, images[:1], access, seconds)
     answers, took = [], []
     for image in images:
         started = time.perf_counter()
-        answers.append(client.predict(endpoint, image[None], access, seconds)[0])
+        answers.append(client.probabilities(endpoint, image[None], access, seconds)[0])
         took.append(time.perf_counter() - started)
     probabilities = np.asarray(answers, dtype=np.float64)
     accuracy = float(np.mean(probabilities.argmax(axis=1) == labels))

@@ -13,7 +13,7 @@ from hyperflow.steps.context import Step
 from hyperflow.volume import cards, lease, paths, records
 
 SECONDS = 3600
-"""The time limit of this step (pipelines/release.py)."""
+"""The time limit of this step (pipelines/delivery.py)."""
 
 
 def run(
@@ -43,7 +43,7 @@ def _test_and_promote(
     except HyperflowError as failure:
         raise _restored(current.run_id, endpoint, failure) from failure
     promoted = get_engine().promote(endpoint.name)
-    cards.release(endpoint.name, current.run_id)
+    cards.goes_live(endpoint.name, current.run_id)
     current.keep(records.Predict(
         endpoint=promoted, accuracy=result.accuracy, instances=result.instances, p50_ms=result.p50_ms,
         p99_ms=result.p99_ms, classes=dataset.classes,

@@ -22,7 +22,7 @@ from hyperflow.volume import paths
 
 CARD = "card.json"
 
-_RELEASED_KEPT = 2  # the one serving and the one before it
+_LIVE_KEPT = 2  # the one serving and the one before it
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,16 @@ def all_of(model_name: str) -> list[Card]:
     return sorted(cards, key=lambda card: card.made)
 
 
-def release(model_name: str, run_id: str) -> None:
+def goes_live(model_name: str, run_id: str) -> None:
     """Remember that a run's model has gone live."""
-    runs = [run for run in released(model_name) if run != run_id]
-    volume.write_text(paths.released(model_name), json.dumps([*runs, run_id][-_RELEASED_KEPT:]))
+    runs = [run for run in gone_live(model_name) if run != run_id]
+    volume.write_text(paths.gone_live(model_name), json.dumps([*runs, run_id][-_LIVE_KEPT:]))
 
 
-def released(model_name: str) -> list[str]:
+def gone_live(model_name: str) -> list[str]:
     """Return the runs whose models went live last, the one before it first."""
     try:
-        runs: list[str] = json.loads(paths.released(model_name).read_text(encoding="utf-8"))
+        runs: list[str] = json.loads(paths.gone_live(model_name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return runs

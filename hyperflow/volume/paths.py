@@ -107,7 +107,7 @@ def model_path(model_name: str, run_id: str) -> Path:
     return models(model_name) / run_id
 
 
-def released(model_name: str) -> Path:
+def gone_live(model_name: str) -> Path:
     """Return the list of the runs whose models went live."""
     return models(model_name) / "released.json"
 

@@ -52,7 +52,7 @@ def sweep(model_name: str, run_id: str, dataset: str, keep: Keep, live: Callable
             shutil.rmtree(left, ignore_errors=True)
     made, ours = _names(models), [name for name in _names(folder) if _is_of(name, model_name)]
     working = {name for name in {*made, *ours} if runs.may_run(name, keep.longest)}
-    stay = {*working, *live(), *cards.released(model_name)}
+    stay = {*working, *live(), *cards.gone_live(model_name)}
     old_runs = _surplus(ours, stay, run_id, keep.runs, _started)
     gone = [models / name for name in _surplus(made, stay, run_id, keep.models, _made(models))]
     gone += [folder / name for name in old_runs]

@@ -200,13 +200,13 @@ def test_a_service_of_this_machine_is_asked_at_its_address(
 )  # fmt: skip
 def test_nonsense_is_a_failure_of_the_service(body: bytes) -> None:
     with Gateway({}, answer=(200, "application/json", body)).running() as gateway, pytest.raises(JobFailed):
-        client.predict(Endpoint("m", gateway.url, ModelRef("/")), np.zeros((1, 28, 28), np.uint8), Access())
+        client.probabilities(Endpoint("m", gateway.url, ModelRef("/")), np.zeros((1, 28, 28), np.uint8), Access())
 
 
 def test_rows_of_different_lengths_are_a_failure_of_the_service() -> None:
     body = b'{"predictions": [[0.5, 0.5], [1.0]]}'
     with Gateway({}, answer=(200, "application/json", body)).running() as gateway, pytest.raises(JobFailed):
-        client.predict(Endpoint("m", gateway.url, ModelRef("/")), np.zeros((2, 28, 28), np.uint8), Access())
+        client.probabilities(Endpoint("m", gateway.url, ModelRef("/")), np.zeros((2, 28, 28), np.uint8), Access())
 
 
 def test_redirection_to_nowhere_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,8 +80,8 @@ def test_cards_come_in_the_order_they_were_made(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "models" / "m" / "broken" / "card.json").write_text("{")
     assert [card.run_id for card in cards.all_of("m")] == ["c", "a", "b"]
     for name in ("c", "a", "b", "a"):
-        cards.release("m", name)
-    assert cards.released("m") == ["b", "a"]
+        cards.goes_live("m", name)
+    assert cards.gone_live("m") == ["b", "a"]
 
 
 class TestFacts:

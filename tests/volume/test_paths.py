@@ -14,7 +14,7 @@ def places() -> list[Path]:
         paths.run_path, paths.run_lock, paths.run_log, paths.run_summary, paths.run_report, paths.step_records,
         paths.tuning, paths.training, paths.taken_back,
     ]  # fmt: skip
-    of_a_model = [paths.models, paths.released, paths.lease, paths.lease_lock, paths.traffic]
+    of_a_model = [paths.models, paths.gone_live, paths.lease, paths.lease_lock, paths.traffic]
     return [
         *(place("one") for place in of_a_run), *(place("one") for place in of_a_model), paths.all_runs(),
         paths.all_models(), paths.services(), paths.dataset_states("one"), paths.data_path("one", "two"),

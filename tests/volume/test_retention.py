@@ -81,8 +81,8 @@ def test_two_hundred_runs_leave_the_disk_flat() -> None:
 def test_what_went_live_stays_although_nothing_answers_now() -> None:
     for number in range(9):
         make(f"run-{number}", number)
-    cards.release("m", "run-0")
-    cards.release("m", "run-1")
+    cards.goes_live("m", "run-0")
+    cards.goes_live("m", "run-1")
     sweep("run-8")
     assert models() == {"run-0", "run-1", "run-6", "run-7", "run-8"}
 

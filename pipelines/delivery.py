@@ -10,7 +10,7 @@ from pipelines import settings
 from pipelines.wiring import Given, step
 
 
-def release(given: Given) -> None:
+def deliver(given: Given) -> None:
     """Train with known hyper-parameters; serve the model if it deserves it, and test it where it is served."""
     trained = settings.apply(step(train, given), given)
     given = {**given, **trained.outputs}
