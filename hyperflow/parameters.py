@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from hyperflow.specs import Value, rules
+from hyperflow.errors import one_of
+from hyperflow.specs import ALGORITHMS, Value, rules
 
 SEARCH_SPACE: Mapping[str, Mapping[str, object]] = {
     "learning_rate": {"type": "double", "min": 0.0005, "max": 0.008, "distribution": "logUniform"},
@@ -92,7 +93,7 @@ class Parameters:
         '"values": [], "distribution": "uniform|logUniform"}}.',
         rules.an_object,
     )
-    algorithm: str = _given("tpe", "random, grid, tpe, multivariate-tpe, cmaes, sobol or hyperband.")
+    algorithm: str = _given("tpe", f"How to search: {one_of(ALGORITHMS)}.")
     algorithm_settings: Mapping[str, Value] = _given(
         {}, 'The algorithm\'s settings in Katib\'s names, {"random_state": "1"}.', rules.an_object
     )
