@@ -35,5 +35,5 @@ def load_data(
     about.metadata.update(
         name=loaded.name, digest=loaded.digest, train_count=loaded.train_count, test_count=loaded.test_count
     )
-    outputs = NamedTuple("Outputs", [("data_path", str), ("digest", str)])
+    outputs = NamedTuple("outputs", [("data_path", str), ("digest", str)])
     return outputs(loaded.path, loaded.digest)

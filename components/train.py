@@ -70,5 +70,5 @@ def train(
         metrics.log_metric(name, value)
     if told.confusion_matrix:
         confusion.log_confusion_matrix(list(told.classes), [list(row) for row in told.confusion_matrix])
-    outputs = NamedTuple("Outputs", [("model_path", str), ("accuracy", float)])
+    outputs = NamedTuple("outputs", [("model_path", str), ("accuracy", float)])
     return outputs(made.path, made.accuracy)

@@ -67,5 +67,6 @@ def tune(
     metrics.log_metric(objective_metric, result.best.value)
     metrics.log_metric("trials", len(result.trials))
     metrics.metadata["location"] = result.location
-    outputs = NamedTuple("Outputs", [("best_parameters", dict), ("best_value", float)])
+    outputs = NamedTuple("outputs", [("best_parameters", dict), ("best_value", float)])
+    assert result.best.value is not None, "the best trial is one with a value"
     return outputs(dict(result.best.parameters), result.best.value)
