@@ -78,7 +78,7 @@ def judge(values: Mapping[str, Any]) -> None:
     Raises:
         InvalidParameter: They cannot work.
     """
-    from hyperflow.engines.kubeflow.manifests.tfjob import require_image
+    from hyperflow.engines.kubeflow import require_image
 
     parameters = Parameters.complete(values)
     translation.judge(parameters)

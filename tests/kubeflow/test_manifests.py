@@ -268,5 +268,6 @@ def test_gpus_are_refused_with_an_image_that_would_leave_them_idle(name: str) ->
     ],
 )
 def test_what_kubernetes_would_refuse_is_refused_by_name(name: str, value: str) -> None:
+    given: dict[str, Any] = {name: value}
     with pytest.raises(InvalidParameter, match=name):
-        Compute(**{name: value})
+        Compute(**given)
