@@ -17,6 +17,7 @@ from hyperflow import client, translation
 from hyperflow.errors import InvalidParameter, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.runner import schedule as spans
+from hyperflow.specs import ModelRef
 
 _FIELDS = 6
 _FIELD = re.compile(r"[0-9A-Za-z*?,/-]+")
@@ -78,12 +79,16 @@ def judge(values: Mapping[str, Any]) -> None:
     Raises:
         InvalidParameter: They cannot work.
     """
-    from hyperflow.engines.kubeflow import require_image
+    from hyperflow.engines import kubeflow
 
     parameters = Parameters.complete(values)
     translation.judge(parameters)
-    spec = translation.tune_spec(parameters, "check", "/")
-    require_image(spec.trainer, spec.compute)
+    with translation.refusals():
+        kubeflow.create().judge(
+            translation.tune_spec(parameters, "check", "/"),
+            translation.train_spec(parameters, "check", "/", {}),
+            translation.serve_spec(parameters, "check", ModelRef("/")),
+        )
 
 
 def submit(pipeline: Path, values: Mapping[str, Any], target: Target, name: str) -> str:

@@ -56,6 +56,16 @@ class Engine(ABC):
     def __init__(self, report: progress.Report = progress.to_stdout) -> None:
         self.report = report
 
+    def judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        """Refuse what this engine has not got, wherever it is: nothing is asked of a cluster or a disk.
+
+        Raises:
+            InvalidParameter: This engine has no such thing.
+        """
+        for spec in (tune, train, serve):
+            self._refuse(spec)
+        self._judge(tune, train, serve)
+
     def check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         """Refuse, before a run has made anything, what this engine has not got or what would hang or fail here.
 
@@ -63,8 +73,7 @@ class Engine(ABC):
             InvalidParameter: This engine has no such thing.
             Unavailable: What this engine needs is not there; the message says how to mend each thing.
         """
-        for spec in (tune, train, serve):
-            self._refuse(spec)
+        self.judge(tune, train, serve)
         self._check(tune, train, serve)
 
     def tune(self, spec: TuneSpec) -> TuneResult:
@@ -152,6 +161,10 @@ class Engine(ABC):
             if given not in values:
                 shown = one_of(_shown(value) for value in values)
                 raise InvalidParameter(path, given, f"{shown}: the {self.name} engine has nothing else")
+
+    @abstractmethod
+    def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        """Refuse what this engine has not got and `limits` cannot say."""
 
     @abstractmethod
     def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:

@@ -33,12 +33,14 @@ def test_what_an_engine_has_not_got_is_refused_by_the_fields_name(engine: Engine
         with contextlib.suppress(Unavailable):  # what the cluster lacks is another matter
             engine.check(*specs.values())
         return
+    with pytest.raises(InvalidParameter) as judged:
+        engine.judge(*specs.values())
     with pytest.raises(InvalidParameter) as checked:
         engine.check(*specs.values())
     verb: Callable[[Any], object] = getattr(engine, stage)
     with pytest.raises(InvalidParameter) as refused:
         verb(specs[stage])
-    assert checked.value.name == refused.value.name == field
+    assert judged.value.name == checked.value.name == refused.value.name == field
     assert engine.name in str(refused.value)
     assert list(volume.root().iterdir()) == []
 

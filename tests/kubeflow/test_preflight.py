@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hyperflow.engines.kubeflow import KubeflowEngine, preflight
+from hyperflow.engines.kubeflow import KubeflowEngine, create, preflight
 from hyperflow.engines.kubeflow.preflight import serving as reachable
 from hyperflow.errors import InvalidParameter, Unavailable
-from hyperflow.specs import Compute, EarlyStopping
+from hyperflow.specs import Compute, EarlyStopping, Trainer
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.specs import serving, trainer, training, tuning
 from tests.kubeflow.store import Object
@@ -96,6 +96,15 @@ def test_claim(emulator: Emulator, engine: KubeflowEngine, spec: Object, phase: 
     check = survey(engine)["volume claim hyperflow"]
     assert check.status == status
     assert found in check.found
+
+
+def test_judging_asks_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    engine = create()
+    engine.judge(tuning(), training(), serving())
+    with pytest.raises(InvalidParameter) as refused:
+        engine.judge(tuning(trainer=Trainer(("python",))), training(), serving())
+    assert refused.value.name == "trainer_image"
 
 
 def test_claim_is_for_the_pods_of_the_training_too(emulator: Emulator, engine: KubeflowEngine) -> None:

@@ -58,8 +58,10 @@ class KubeflowEngine(Engine):
     def _services(self) -> Serving:
         return Serving(self.cluster, self.report, self._grace)
 
-    def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+    def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         require_image(tune.trainer, tune.compute)
+
+    def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         preflight.require(self.survey(tune, train, serve))
 
     def _tune(self, spec: TuneSpec) -> TuneResult:

@@ -36,8 +36,10 @@ class LocalEngine(Engine):
         super().__init__(report)
         self.services = Services(paths.services())
 
-    def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+    def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         search.check(tune)
+
+    def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         with volume.writable(volume.root()):
             volume.root().mkdir(parents=True, exist_ok=True)
         self.services.check_port(serve)
