@@ -257,7 +257,7 @@ def test_kserve_version_is_told_from_its_schema(
 def test_check_refuses_gpus_that_would_stay_idle(emulator: Emulator, engine: KubeflowEngine) -> None:
     image = replace(trainer(), image="hyperflow-model:0.1.0")
     with pytest.raises(InvalidParameter, match="gpus"):
-        engine.check(tuning(trainer=image, compute=Compute(gpus=1)), serving())
+        engine.check(tuning(trainer=image, compute=Compute(gpus=1)), training(), serving())
     assert not any(request.verb == "create" and request.resource != ACCESS for request in emulator.requests)
 
 
