@@ -1,8 +1,7 @@
 """The engine that tunes with Katib, trains with a TFJob and serves with KServe."""
 
 from hyperflow.engines.kubeflow.engine import KubeflowEngine, create
-from hyperflow.engines.kubeflow.manifests.tfjob import require_image
 from hyperflow.engines.kubeflow.manifests import KServe
 from hyperflow.engines.kubeflow.preflight import Check
 
-__all__ = ["Check", "KServe", "KubeflowEngine", "create", "require_image"]
+__all__ = ["Check", "KServe", "KubeflowEngine", "create"]
