@@ -1,4 +1,4 @@
-"""Deploy: serve the model, with a KServe InferenceService on a cluster and KServe's model server on a machine."""
+"""Deploy: serve the model, with a KServe InferenceService on a cluster and with our own predictor alone on a machine."""
 
 from components import component
 

@@ -9,7 +9,8 @@
     ├── Unavailable         a folder, port, API or program that this needs cannot be used
     └── Cancelled           the user, or the cluster, asked to stop
 
-Each says what happened, why, and what to do; the command line prints just that and exits 1.
+Each says what happened, why, and what to do. The command line and the steps print just that, and exit by its class:
+2 for a parameter, 130 for what was told to stop, 1 for all else.
 A traceback means a defect of Hyperflow itself.
 """
 
