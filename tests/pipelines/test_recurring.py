@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +13,11 @@ import kfp
 import pytest
 import yaml
 
+from tests.pipelines.api import Api
+
 ROOT = Path(__file__).parents[2]
 PIPELINE = ROOT / "build" / "retrain.yaml"
 CRON = "0 0 3 * * *"
-
-
-class Api:
-    """As much of the KFP API server as creating a recurring run needs; keeps the bodies sent to it."""
-
-    def __init__(self) -> None:
-        self.sent: dict[str, Any] = {}
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer({"multi_user": False} if self.path.endswith("healthz") else {"experiments": []})
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                kind = self.path.split("?")[0].rsplit("/", 1)[1]
-                api.sent[kind] = body
-                self._answer(
-                    {**body, "experiment_id": "e-1", "recurring_run_id": "r-1", "created_at": "2026-01-01T00:00:00Z"}
-                )
-
-            def _answer(self, content: object) -> None:
-                text = json.dumps(content).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    made = Api()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
 
 
 def assert_every_night_one_at_a_time(sent: dict[str, Any]) -> None:
