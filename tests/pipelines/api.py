@@ -19,7 +19,10 @@ class Api:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer({"multi_user": False} if self.path.endswith("healthz") else {"experiments": []})
+                if self.path.endswith("healthz"):
+                    return self._answer({"multi_user": False})
+                run = {"run_id": "run-1", "state": "PENDING", "created_at": "2026-01-01T00:00:00Z"}
+                return self._answer(run if "/runs/" in self.path else {"experiments": []})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -13,6 +13,7 @@ import kfp
 import pytest
 import yaml
 
+from hyperflow import runner
 from tests.pipelines.api import Api
 
 ROOT = Path(__file__).parents[2]
@@ -43,21 +44,37 @@ def test_client(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert sent["runtime_config"]["parameters"] == {"epochs": 10, "retune_every": 30}
 
 
-def documented_command() -> list[str]:
-    """Return the command that the documentation gives."""
-    text = (ROOT / "docs" / "retrain.md").read_text()
-    block = next(part for part in text.split("```") if "recurring-run create" in part)
+def documented_command(document: str, beginning: str) -> list[str]:
+    """Return a command that the documentation gives."""
+    text = (ROOT / document).read_text()
+    block = next(part for part in text.split("```") if part.lstrip("sh\n ").startswith("kfp") and beginning in part)
     return shlex.split(block.removeprefix("sh\n").replace("\\\n", " "))
 
 
-def test_documented_command(api: Api, tmp_path: Path) -> None:
-    words = documented_command()
+def call_kfp(api: Api, words: list[str], folder: Path) -> None:
+    """Call KFP's command as its user would, against our server."""
     assert words[0] == "kfp"
-    command = [str(Path(sys.executable).with_name("kfp")), "--endpoint", api.url, *words[1:]]
-    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "none")}
+    words = words[words.index("--namespace") + 2 :] if "--namespace" in words else words[1:]
+    command = [str(Path(sys.executable).with_name("kfp")), "--endpoint", api.url, *words]
+    environment = {**os.environ, "KUBECONFIG": str(folder / "none")}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_documented_command_for_a_recurring_run(api: Api, tmp_path: Path) -> None:
+    call_kfp(api, documented_command("docs/retrain.md", "recurring-run create"), tmp_path)
     assert api.sent["experiments"]["display_name"] == "retrain"
     sent = api.sent["recurringruns"] | {"max_concurrency": str(api.sent["recurringruns"]["max_concurrency"])}
     assert_every_night_one_at_a_time(sent)
     assert sent["runtime_config"].get("parameters", {}) == {"data_source": "s3://bucket/fashion-mnist"}
+
+
+def test_documented_command_for_a_run_sends_the_types_that_the_pipeline_declares(api: Api, tmp_path: Path) -> None:
+    call_kfp(api, documented_command("README.md", "run create"), tmp_path)
+    sent = api.sent["runs"]["runtime_config"]["parameters"]
+    assert sent == {"max_trials": 12, "cpu": "4", "early_stopping": True, "node_selector": {"disk": "ssd"}}
+    kinds = {int: "NUMBER_INTEGER", str: "STRING", bool: "BOOLEAN", dict: "STRUCT"}
+    declared = runner.declared(ROOT / "build" / "train_and_serve.yaml")
+    assert {name: kinds[type(value)] for name, value in sent.items()} == {
+        name: declared[name]["parameterType"] for name in sent
+    }
