@@ -10,13 +10,14 @@ from datetime import datetime
 from http import HTTPStatus
 
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
-from hyperflow.engines.kubeflow.manifests.common import RUN_LABEL, SPEC_ANNOTATION, Manifest
+from hyperflow.engines.kubeflow.manifests.common import QUEUE_LABEL, RUN_LABEL, SPEC_ANNOTATION, Manifest
 from hyperflow.engines.kubeflow.owner import owner_reference
 from hyperflow.engines.kubeflow.resources import Resource
 from hyperflow.engines.kubeflow.watch import Watch
 from hyperflow.errors import Cancelled, Conflict, HyperflowError, JobTimeout
 
 _PARTING_SECONDS = 20.0
+_NO_LIMIT = 1e7  # seconds: four months
 
 
 def create_or_adopt(cluster: Cluster, resource: Resource, manifest: Manifest) -> Manifest:
@@ -51,9 +52,17 @@ def condition(item: Manifest, kind: str) -> Manifest | None:
 
 
 def seconds_left(item: Manifest, timeout: int) -> float:
-    """Return how much of an object's time is left; a retried step gets no more of it."""
-    created = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
-    return created.timestamp() + timeout - time.time()
+    """Return how much of an object's time is left; a retried step gets no more of it, and a queue takes none of it.
+
+    Kueue suspends a job that has to wait for its quota, and the operator notes anew when it starts.
+    """
+    policy = item.get("spec", {}).get("runPolicy", {})
+    if policy.get("suspend"):
+        return _NO_LIMIT
+    queued = "suspend" in policy or QUEUE_LABEL in item["metadata"].get("labels", {})
+    started = item.get("status", {}).get("startTime") if queued else None
+    began = datetime.fromisoformat(started or item["metadata"]["creationTimestamp"])
+    return began.timestamp() + timeout - time.time()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ Manifest = dict[str, Any]
 """A Kubernetes object as plain data."""
 
 RUN_LABEL = "hyperflow.dev/run"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SPEC_ANNOTATION = "hyperflow.dev/spec"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "hyperflow"}
 SIDECAR_OPT_OUT = {"sidecar.istio.io/inject": "false"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hyperflow import volume
 from hyperflow.engines.kubeflow.manifests import command
 from hyperflow.engines.kubeflow.manifests.common import (
+    QUEUE_LABEL,
     SPEC_ANNOTATION,
     Manifest,
     environment,
@@ -93,7 +94,7 @@ def require_image(trainer: Trainer, compute: Compute) -> None:
 
 def queue_label(compute: Compute) -> dict[str, str]:
     """Return the label by which Kueue takes a job in."""
-    return {"kueue.x-k8s.io/queue-name": compute.queue} if compute.queue else {}
+    return {QUEUE_LABEL: compute.queue} if compute.queue else {}
 
 
 def _template(spec: TrainSpec | TuneSpec, words: Sequence[str], env: Mapping[str, str]) -> V1PodTemplateSpec:
