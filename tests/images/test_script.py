@@ -47,5 +47,12 @@ def test_the_cuda_variant_is_locked_to_the_same_packages() -> None:
     assert "://" not in text
 
 
+def test_the_derived_image_adds_to_the_steps_packages_and_replaces_none() -> None:
+    steps = {name.split("==")[0] for name in packages(ROOT / "requirements" / "steps.txt")}
+    added = {name.split("==")[0] for name in packages(ROOT / "examples" / "cloud-data" / "requirements.txt")}
+    assert {"s3fs", "gcsfs"} <= added
+    assert not added & steps
+
+
 def packages(lock: Path) -> set[str]:
     return {line.split()[0] for line in lock.read_text().splitlines() if line[:1].isalpha()}

@@ -68,6 +68,17 @@ def test_a_model_of_the_example_trainers_own_image_is_served(images: Images, vol
     assert_it_answers(images, volume / "models" / "own")
 
 
+def test_the_derived_image_reads_what_the_steps_image_does_not(images: Images) -> None:
+    folder = ROOT / "examples" / "cloud-data"
+    steps = f"STEPS_IMAGE={images.reference('steps')}"
+    command = [images.tool, "build", "--file", folder / "Containerfile", "--build-arg", steps]
+    command += ["--tag", images.reference("cloud"), folder]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    program = "import s3fs, gcsfs, hyperflow.steps, kfp; print('well')"
+    assert images.run("cloud", "python", "-c", program) == "well\n"
+
+
 def assert_it_answers(images: Images, model: Path) -> None:
     port = free_port()
     words = ["--model_name=fashion-mnist", "--model_dir=/mnt/models", f"--http_port={port}", "--grpc_port=0"]
