@@ -1,6 +1,8 @@
 """Metric lines: the `name=value` text by which a trainer tells an engine how it is doing.
 
-The grammar is that of Katib's StdOut collector, so that one trainer serves both engines.
+The grammar is that of Katib's StdOut collector, so that one trainer serves both engines: `name=value` anywhere in a
+line, whatever stands around it. Katib takes the names that it was told to; where all of them are taken, what TensorFlow
+logs by itself has to be told from what a trainer prints.
 """
 
 from __future__ import annotations
@@ -12,13 +14,22 @@ from collections.abc import Iterable
 # Katib v0.19, pkg/metricscollector/v1beta1/common/const.go: the default TEXT filter. Names take no `/` or `.`.
 _METRIC = re.compile(r"([\w|-]+)\s*=\s*([+-]?\d*(?:\.\d+)?(?:[Ee][+-]?\d+)?)")
 
+# The heads of TensorFlow's and absl's C++ logs: level, time and the source line, which no Python program prints.
+#   I0000 00:00:1795633712.917311    8902 port.cc:153] oneDNN custom operations are on. …  `TF_ENABLE_ONEDNN_OPTS=0`.
+#   2026-11-25 19:08:32.917311: I tensorflow/core/util/port.cc:153] …
+_NATIVE_LOG = re.compile(
+    r"(?:[IWEF]\d{4} [\d:.]+\s+\d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF]) \S+\.(?:cc|cu|cpp|h)(?:\.cc)?:\d+\]"
+)
+
 PENALTY = 1e9
 """The magnitude printed in place of a value that is not finite: Katib reads `nan` as an empty text,
 and an empty text can become the best one."""
 
 
 def parse_line(line: str) -> dict[str, float]:
-    """Read the metrics of one line; text around them, and names without a finite number, are passed over."""
+    """Read the metrics of one line; text around them, names without a finite number and native logs are passed over."""
+    if _NATIVE_LOG.match(line):
+        return {}
     return {name: float(value) for name, value in _METRIC.findall(line) if _is_number(value)}
 
 

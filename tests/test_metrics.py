@@ -21,3 +21,25 @@ from hyperflow import metrics
 )
 def test_metric_lines_read_as_katib_reads_them(line: str, seen: dict[str, float]) -> None:
     assert metrics.parse_line(line) == seen
+
+
+_PORT = "oneDNN custom operations are on. To turn them off, set the environment variable `TF_ENABLE_ONEDNN_OPTS=0`."
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        (f"I0000 00:00:1795633712.917311    8902 port.cc:153] {_PORT}", {}),
+        (f"2026-11-25 19:08:32.917311: I tensorflow/core/util/port.cc:153] {_PORT}", {}),
+        ("W0000 00:00:1795633712.917311    8902 gpu_device.cu.cc:2022] memory=3", {}),
+        ("INFO:root:loss=0.5", {"loss": 0.5}),
+        ("INFO:tensorflow:loss = 0.5, step = 100", {"loss": 0.5, "step": 100}),
+        ("I1125 19:08:32.917311 140 train.py:20] loss=0.5", {"loss": 0.5}),
+        ("2026-11-25T19:08:32Z loss=0.5", {"loss": 0.5}),
+        ("2026-11-25 19:08:32.917311: I think that loss=0.5", {"loss": 0.5}),
+    ],
+)
+def test_what_tensorflow_logs_by_itself_is_no_metric_and_what_a_trainer_logs_is(
+    line: str, seen: dict[str, float]
+) -> None:
+    assert metrics.parse_line(line) == seen
