@@ -6,6 +6,7 @@ runs/<run id>/                            all that belongs to one run
     log.txt  summary.json  report.html    what its steps printed and what came of it, on this machine
     steps/<stage>.json                    what came of each step
     tune/  train/                         trial logs, study, checkpoints, TensorBoard events
+    failed/<what>.txt                     what was known of each failure when it was seen, on a cluster
     taken-back.txt                        why the smoke test took this run's model back
 models/<model name>/<run id>/1/           a SavedModel; 1 is the version folder TensorFlow Serving wants
     ../card.json                          what it was made from, and what was decided about it
@@ -85,6 +86,11 @@ def tuning(run_id: str) -> Path:
 def training(run_id: str, volume: Path | None = None) -> Path:
     """Return the folder of a run's training, on this volume or where another process sees it."""
     return (volume or root()) / run_path(run_id).relative_to(root()) / "train"
+
+
+def failed(run_id: str) -> Path:
+    """Return the folder of what was known of each failure of a run's jobs, which a cluster soon forgets."""
+    return run_path(run_id) / "failed"
 
 
 def taken_back(run_id: str) -> Path:

@@ -490,6 +490,7 @@ class TestPromptness:
         with started(lambda: engine.train(training())) as train:
             watched(emulator, "tfjobs")
             watched(emulator, "pods")
+            watched(emulator, "events")
             before = len(emulator.requests)
             time.sleep(3)
             assert len(emulator.requests) == before

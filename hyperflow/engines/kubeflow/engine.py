@@ -6,7 +6,7 @@ from functools import cached_property
 
 from hyperflow import progress
 from hyperflow.engines.base import Engine
-from hyperflow.engines.kubeflow import manifests, preflight
+from hyperflow.engines.kubeflow import evidence, manifests, preflight
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.manifests import KServe
 from hyperflow.engines.kubeflow.manifests.common import Manifest
@@ -14,6 +14,7 @@ from hyperflow.engines.kubeflow.manifests.tfjob import require_image
 from hyperflow.engines.kubeflow.preflight import Check
 from hyperflow.engines.kubeflow.reap import reap
 from hyperflow.engines.kubeflow.serving import Serving
+from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS
 from hyperflow.engines.kubeflow.training import Training
 from hyperflow.engines.kubeflow.tuning import Tuning
 from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
@@ -26,15 +27,23 @@ class KubeflowEngine(Engine):
         report: Told of every step forward.
         cluster: Where to work; by default where this pod, or the kubeconfig, is.
         grace: Seconds that a model has to get over a failure to load; a first crash may pass.
+        act_seconds: Seconds that a controller has to act on a new object.
+        start_seconds: Seconds for which a pod that cannot start is borne; a registry that is down may come back.
     """
 
     name = "kubeflow"
 
     def __init__(
-        self, report: progress.Report = progress.to_stdout, cluster: Cluster | None = None, grace: float = 30.0
+        self,
+        report: progress.Report = progress.to_stdout,
+        cluster: Cluster | None = None,
+        grace: float = 30.0,
+        act_seconds: float = ACT_SECONDS,
+        start_seconds: float = START_SECONDS,
     ) -> None:
         super().__init__(report)
         self._given, self._grace = cluster, grace
+        self._act_seconds, self._start_seconds = act_seconds, start_seconds
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -56,7 +65,7 @@ class KubeflowEngine(Engine):
 
     @property
     def _services(self) -> Serving:
-        return Serving(self.cluster, self.report, self._grace)
+        return Serving(self.cluster, self.report, self._grace, self._act_seconds)
 
     def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         require_image(tune.trainer, tune.compute)
@@ -66,15 +75,18 @@ class KubeflowEngine(Engine):
 
     def _tune(self, spec: TuneSpec) -> TuneResult:
         preflight.require(preflight.for_tuning(self.cluster, spec))
-        return Tuning(self.cluster, spec, self.report).run()
+        with evidence.kept(spec.run_id, "tune"):
+            return Tuning(self.cluster, spec, self.report).run()
 
     def _train(self, spec: TrainSpec) -> TrainResult:
         preflight.require(preflight.for_training(self.cluster, spec))
-        return Training(self.cluster, spec, self.report).run()
+        with evidence.kept(spec.run_id, "train"):
+            return Training(self.cluster, spec, self.report, self._act_seconds, self._start_seconds).run()
 
     def _serve(self, spec: ServeSpec) -> Endpoint:
         preflight.require(preflight.for_serving(self.cluster, spec))
-        return self._services.serve(spec)
+        with evidence.kept(spec.run_id, "deploy"):
+            return self._services.serve(spec)
 
     def promote(self, name: str) -> Endpoint:
         return self._services.promote(name)

@@ -51,7 +51,7 @@ def condition(item: Manifest, kind: str) -> Manifest | None:
     return None
 
 
-def seconds_left(item: Manifest, timeout: int) -> float:
+def seconds_left(item: Manifest, timeout: float) -> float:
     """Return how much of an object's time is left; a retried step gets no more of it, and a queue takes none of it.
 
     Kueue suspends a job that has to wait for its quota, and the operator notes anew when it starts.

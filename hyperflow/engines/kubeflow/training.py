@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from hyperflow import metrics
-from hyperflow.engines.kubeflow import explain
+from hyperflow.engines.kubeflow import evidence, explain, starting
 from hyperflow.engines.kubeflow.cluster import Cluster
+from hyperflow.engines.kubeflow.incidents import Incidents
 from hyperflow.engines.kubeflow.jobs import condition, create_or_adopt, deleted_unless_ended, seconds_left
 from hyperflow.engines.kubeflow.manifests import tfjob
 from hyperflow.engines.kubeflow.manifests.common import Manifest, in_step
 from hyperflow.engines.kubeflow.manifests.tfjob import CONTAINER
-from hyperflow.engines.kubeflow.resources import POD, TFJOB
+from hyperflow.engines.kubeflow.resources import EVENT, POD, TFJOB
+from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS, Starting
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
@@ -19,10 +21,26 @@ _STARTED = ("Running", "Succeeded", "Failed")
 
 
 class Training:
-    """One training: its TFJob, its pods and what its chief printed."""
+    """One training: its TFJob, its pods and what its chief printed.
 
-    def __init__(self, cluster: Cluster, spec: TrainSpec, report: Report) -> None:
-        self._cluster, self._spec, self._report = cluster, spec, report
+    Args:
+        cluster: Where it runs.
+        spec: What to train.
+        report: Told of every step forward.
+        act_seconds: Seconds that the operator has to act on the TFJob.
+        start_seconds: Seconds for which a pod that cannot start is borne.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        spec: TrainSpec,
+        report: Report,
+        act_seconds: float = ACT_SECONDS,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        self._cluster, self._spec, self._report, self._act_seconds = cluster, spec, report, act_seconds
+        self._starting, self._incidents = Starting(start_seconds), Incidents()
         self._pods: dict[str, Manifest] = {}
         self._followed: dict[str, list[str]] = {}
         self._faults: dict[str, list[str]] = {}
@@ -34,6 +52,7 @@ class Training:
         with deleted_unless_ended(self._cluster, TFJOB, item), Feed(self._cluster) as feed:
             feed.watch(TFJOB, fieldSelector=f"metadata.name={self._spec.name}")
             feed.watch(POD, labelSelector=self._selector)
+            feed.watch(EVENT, needed=False, fieldSelector=f"involvedObject.name={self._spec.name}")
             ended = self._follow(item, feed)
         return self._result(ended)
 
@@ -44,18 +63,41 @@ class Training:
     def _follow(self, item: Manifest, feed: Feed) -> Manifest:
         uid = item["metadata"]["uid"]
         while not (condition(item, "Failed") or condition(item, "Succeeded")):
-            change = feed.next(seconds_left(item, self._spec.timeout))
+            change = feed.next(self._seconds_left(item))
             if change is None:
-                raise self._timeout()
+                raise self._given_up(item)
             if isinstance(change, Line):
                 self._line(change)
             elif change.resource is POD:
-                self._pod(change.object, feed)
+                self._pod(change.object, change.deleted, feed)
+            elif change.resource is EVENT:
+                self._say(self._starting.see_event(change.object))
             elif change.object["metadata"]["uid"] == uid:
                 if change.deleted:
                     raise JobFailed(f"TFJob {self._spec.name} was deleted while it ran", "", "start a new run")
                 item = change.object
         return item
+
+    def _seconds_left(self, item: Manifest) -> float:
+        """Return for how long to wait for the next change."""
+        left = min(seconds_left(item, self._spec.timeout), self._starting.seconds_left)
+        return left if self._has_begun(item) else min(left, seconds_left(item, self._act_seconds))
+
+    def _has_begun(self, item: Manifest) -> bool:
+        """Tell whether the operator has acted: it sets no condition as long as it may not create a pod."""
+        return starting.has_begun(item) or bool(self._pods) or bool(self._starting.problem)
+
+    def _given_up(self, item: Manifest) -> JobFailed:
+        """Word what was waited for in vain; what nobody follows any more must not begin to run later."""
+        if seconds_left(item, self._spec.timeout) <= 0:
+            return self._timeout()
+        name = self._spec.name
+        if self._starting.problem:
+            failure = self._failure(f"the training {name} cannot start: {self._starting.problem}")
+        else:
+            failure = starting.untouched(TFJOB, item, self._act_seconds)
+        self._cluster.delete(TFJOB, name, item["metadata"]["uid"])
+        return failure
 
     def _line(self, line: Line) -> None:
         self._followed.setdefault(line.pod, []).append(line.text)
@@ -63,34 +105,37 @@ class Training:
         if "epoch" in values:
             self._report(Progress("train", int(values["epoch"]), self._spec.epochs, line.text))
 
-    def _pod(self, pod: Manifest, feed: Feed) -> None:
+    def _pod(self, pod: Manifest, deleted: bool, feed: Feed) -> None:
         """Follow a chief that has started; keep what a failed pod said, for the operator may replace it at once."""
         uid, phase = pod["metadata"]["uid"], pod.get("status", {}).get("phase")
         self._pods[uid] = pod
+        self._incidents.see(uid)
+        self._starting.see_pod(pod, deleted)
         if _is_chief(pod) and phase in _STARTED and uid not in self._followed:
             self._followed[uid] = []
             feed.follow_log(pod, CONTAINER)
         if phase == "Pending":
-            self._say_waiting(pod)
+            for text in explain.pod_states([pod]):
+                self._say(text)
         if phase == "Failed" and uid not in self._faults:
             self._faults[uid] = [*explain.pod_states([pod]), *explain.log_tail(self._cluster, [pod])]
+            evidence.keep(self._spec.run_id, f"{pod['metadata']['name']}-{uid[:8]}", self._faults[uid])
+            self._incidents.failed(uid)
             self._check_restarts()
 
-    def _say_waiting(self, pod: Manifest) -> None:
+    def _say(self, text: str) -> None:
         """Report why a pod does not start, once a reason: an image or a node may be long in coming."""
-        for text in explain.pod_states([pod]):
-            if text not in self._said:
-                self._said.add(text)
-                self._report(Progress("train", 0, self._spec.epochs, text))
+        if text and text not in self._said:
+            self._said.add(text)
+            self._report(Progress("train", 0, self._spec.epochs, text))
 
     def _check_restarts(self) -> None:
         """End a job that restarts for ever: the operator does not count the pods that it replaces."""
-        retries = self._spec.retries
-        if 0 < retries < len(self._faults):
+        times, retries = self._incidents.count, self._spec.retries
+        if 0 < retries < times:
+            failure = self._failure(f"the training {self._spec.name} failed {times} times; it has {retries} retries")
             self._cluster.delete(TFJOB, self._spec.name)
-            raise self._failure(
-                f"the training {self._spec.name} failed {len(self._faults)} times; it has {retries} retries"
-            )
+            raise failure
 
     def _result(self, item: Manifest) -> TrainResult:
         failed = condition(item, "Failed")

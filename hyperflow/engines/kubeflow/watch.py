@@ -198,13 +198,19 @@ class Feed:
         for source in self._sources:
             source.close()
 
-    def watch(self, resource: Resource, **selector: str) -> None:
-        """Follow the objects that a `fieldSelector` or `labelSelector` chooses."""
-        self._start(Watch(self._cluster, resource, **selector))
+    def watch(self, resource: Resource, needed: bool = True, **selector: str) -> None:
+        """Follow the objects that a `fieldSelector` or `labelSelector` chooses; go on without where it is not needed.
+
+        Args:
+            resource: Their kind.
+            needed: Whether a watch that is refused ends the work.
+            selector: Which ones.
+        """
+        self._start(Watch(self._cluster, resource, **selector), needed)
 
     def follow_log(self, pod: Manifest, container: str) -> None:
         """Follow a container's log."""
-        self._start(LogTail(self._cluster, pod, container))
+        self._start(LogTail(self._cluster, pod, container), needed=True)
 
     def next(self, seconds: float) -> Change | Line | None:
         """Wait for what happens next, or None when the time is over.
@@ -224,9 +230,9 @@ class Feed:
         """Tell whether something has happened that was not read yet."""
         return not self._queue.empty()
 
-    def _start(self, source: Watch | LogTail) -> None:
+    def _start(self, source: Watch | LogTail, needed: bool) -> None:
         self._sources.append(source)
-        threading.Thread(target=_pump, args=(source, self._queue.put), daemon=True).start()
+        threading.Thread(target=_pump, args=(source, self._queue.put, needed), daemon=True).start()
 
 
 def lines(response: Response) -> Iterator[bytes]:
@@ -246,12 +252,13 @@ def lines(response: Response) -> Iterator[bytes]:
         yield rest
 
 
-def _pump(source: Watch | LogTail, put: Callable[[Change | Line | HyperflowError], None]) -> None:
+def _pump(source: Watch | LogTail, put: Callable[[Change | Line | HyperflowError], None], needed: bool) -> None:
     try:
         for item in source:
             put(item)
     except HyperflowError as error:
-        put(error)
+        if needed:
+            put(error)
 
 
 def _shut(response: Response | None) -> None:

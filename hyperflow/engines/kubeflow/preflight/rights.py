@@ -32,7 +32,7 @@ VERBS: dict[Resource, tuple[str, ...]] = {
     DEPLOYMENT: ("list", "watch"),
     WORKFLOW: ("get",),
     POD: ("get", "list", "watch"),
-    EVENT: ("list",),
+    EVENT: ("list", "watch"),
     CLAIM: ("get",),
     NAMESPACE: ("get",),
 }
