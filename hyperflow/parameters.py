@@ -116,8 +116,8 @@ class Parameters:
     evaluator: bool = _given(False, "Whether an evaluator runs beside them, for trainers that use one.")
     train_retries: int = _given(2, "Restarts of the training after faults that a retry may cure.")
     train_timeout: int = _given(86400, "Seconds for the training.")
-    cpu: str = _given("2", "Cores of each trial, worker and replica.")
-    memory: str = _given("4Gi", "Memory of each trial, worker and replica.")
+    cpu: str = _given("2", "Cores of each trial and worker.")
+    memory: str = _given("4Gi", "Memory of each trial and worker.")
     gpus: int = _given(0, "GPUs of each trial and worker; they need a trainer_image that can use them.")
     gpu_resource: str = _given(
         "nvidia.com/gpu", "What the cluster calls a GPU: nvidia.com/gpu, nvidia.com/mig-1g.5gb, amd.com/gpu."
@@ -126,9 +126,11 @@ class Parameters:
         "", "Memory at /dev/shm of each trial and worker, 2Gi for example, a part of its memory; empty for 64 MiB."
     )
     priority_class: str = _given("", "PriorityClass of trials and workers; empty for the cluster's default.")
-    node_selector: Mapping[str, str] = _given({}, 'Labels that nodes must have, {"label": "value"}.', rules.an_object)
+    node_selector: Mapping[str, str] = _given(
+        {}, 'Labels that nodes of trials and workers must have, {"label": "value"}.', rules.an_object
+    )
     tolerations: Sequence[Mapping[str, object]] = _given(
-        [], "Kubernetes tolerations of trials, workers and replicas.", rules.a_list
+        [], "Kubernetes tolerations of trials and workers.", rules.a_list
     )
     image_pull_secret: str = _given("", "Secret to pull the trainer's and predictor's images with; empty for none.")
     queue: str = _given("", "Queue of Kueue or Volcano; empty for none.")
@@ -158,6 +160,15 @@ class Parameters:
     )
     serving_runtime: str = _given("hyperflow", "hyperflow (our own predictor) or tensorflow (TensorFlow Serving).")
     serving_image: str = _given("", "Image of our own predictor.")
+    serving_cpu: str = _given("1", "Cores of each replica of the service.")
+    serving_memory: str = _given("2Gi", "Memory of each replica of the service.")
+    serving_gpus: int = _given(0, "GPUs of each replica; they need a serving_image that can use them.")
+    serving_node_selector: Mapping[str, str] = _given(
+        {}, "Labels that nodes of the service must have; stock Knative refuses any.", rules.an_object
+    )
+    serving_tolerations: Sequence[Mapping[str, object]] = _given(
+        [], "Kubernetes tolerations of the service; stock Knative refuses any.", rules.a_list
+    )
     min_replicas: int = _given(1, "Least replicas of the service.")
     max_replicas: int = _given(1, "Most replicas of the service.")
     canary_percent: int = _given(

@@ -48,8 +48,10 @@ _COMPUTE = {
     "image_pull_secret": "image_pull_secret", "queue": "queue", "gang": "gang_scheduling",
 }  # fmt: skip
 _SERVING_COMPUTE = {
-    field: _COMPUTE[field] for field in ("cpu", "memory", "node_selector", "tolerations", "image_pull_secret")
-}
+    "cpu": "serving_cpu", "memory": "serving_memory", "gpus": "serving_gpus", "gpu_resource": "gpu_resource",
+    "node_selector": "serving_node_selector", "tolerations": "serving_tolerations",
+    "image_pull_secret": "image_pull_secret",
+}  # fmt: skip
 
 _Spec = TypeVar("_Spec", TuneSpec, TrainSpec, ServeSpec)
 

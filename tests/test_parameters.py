@@ -16,6 +16,7 @@ from hyperflow import translation
 from hyperflow.errors import InvalidParameter
 from hyperflow.parameters import TABLE, Parameters
 from hyperflow.runner import read_values
+from hyperflow.specs import ModelRef
 from hyperflow.specs.space import read_space
 
 PIPELINE = Path(__file__).parents[1] / "build" / "train_and_serve.yaml"
@@ -144,6 +145,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"accuracy_floor": "0.9"}, "accuracy_floor"),
     ({"accuracy_floor": math.nan}, "accuracy_floor"),
     ({"serving_runtime": "triton"}, "serving_runtime"),
+    ({"serving_cpu": "two"}, "serving_cpu"),
+    ({"serving_memory": "4 GB"}, "serving_memory"),
+    ({"serving_gpus": -1}, "serving_gpus"),
+    ({"serving_node_selector": "zone=a"}, "serving_node_selector"),
+    ({"serving_tolerations": ["all"]}, "serving_tolerations"),
     ({"min_replicas": -1}, "min_replicas"),
     ({"max_replicas": 0}, "max_replicas"),
     ({"min_replicas": 3, "max_replicas": 2}, "min_replicas"),
@@ -266,6 +272,22 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
     assert k.grid == (1, 2, 3, 4)
     assert d.values == (32, 64)
     assert all(isinstance(value, int) for value in d.values)
+
+
+def test_placing_the_training_does_not_place_the_service() -> None:
+    placed = {"node_selector": {"gpu": "a100"}, "tolerations": [{"key": "gpu"}], "gpus": 1, "cpu": "16"}
+    parameters = Parameters.complete(placed)
+    assert translation.train_spec(parameters, "run-1", "/", {}).compute.node_selector == {"gpu": "a100"}
+    compute = translation.serve_spec(parameters, "run-1", ModelRef("/")).compute
+    assert (dict(compute.node_selector), compute.tolerations, compute.gpus, compute.cpu) == ({}, (), 0, "1")
+
+
+def test_the_service_has_a_place_of_its_own() -> None:
+    given = {"serving_node_selector": {"pool": "cpu"}, "serving_tolerations": [{"key": "pool"}], "serving_gpus": 2}
+    parameters = Parameters.complete({**given, "serving_memory": "8Gi", "gpu_resource": "amd.com/gpu"})
+    compute = translation.serve_spec(parameters, "run-1", ModelRef("/")).compute
+    assert (dict(compute.node_selector), compute.tolerations) == ({"pool": "cpu"}, ({"key": "pool"},))
+    assert (compute.gpus, compute.gpu_resource, compute.memory) == (2, "amd.com/gpu", "8Gi")
 
 
 def test_more_parallel_or_failed_than_trials_counts_as_all() -> None:

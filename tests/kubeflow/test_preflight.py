@@ -13,7 +13,7 @@ import yaml
 from hyperflow.engines.kubeflow import KubeflowEngine, create, preflight
 from hyperflow.engines.kubeflow.preflight import serving as reachable
 from hyperflow.errors import InvalidParameter, Unavailable
-from hyperflow.specs import Compute, EarlyStopping, Trainer
+from hyperflow.specs import Compute, EarlyStopping, ServeSpec, Trainer
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.specs import serving, trainer, training, tuning
 from tests.kubeflow.store import Object
@@ -216,6 +216,47 @@ def test_a_gateway_that_takes_no_connection_is_for_the_admin_to_open(
 def test_a_cluster_without_that_gateway_does_without(engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachable, "LOCAL_GATEWAY", ("gateway.invalid", 80))
     assert survey(engine)["local gateway"].status == "ok"
+
+
+@pytest.mark.usefixtures("knative")
+class TestKnativesFeatures:
+    PLACED = serving(compute=Compute(node_selector={"pool": "cpu"}, tolerations=({"key": "pool"},)))
+
+    def features(self, engine: KubeflowEngine, spec: ServeSpec = PLACED) -> preflight.Check:
+        found = {check.name: check for check in preflight.for_serving(engine.cluster, spec)}
+        return found["Knative's features"]
+
+    def set_flags(self, emulator: Emulator, **flags: str) -> None:
+        data = {f"kubernetes.podspec-{name.replace('_', '-')}": value for name, value in flags.items()}
+        item: Object = {"metadata": {"name": "config-features"}, "data": data}
+        emulator.store.create(("", "configmaps"), "knative-serving", item)
+
+    def test_placement_is_refused_by_stock_knative(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.set_flags(emulator)
+        with pytest.raises(
+            Unavailable, match=r"podspec-nodeselector(.|\n)*leave out serving_node_selector and serving_t"
+        ):
+            engine.serve(self.PLACED)
+        assert self.features(engine, serving()).status == "ok"
+
+    def test_flags_that_are_on_will_do(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.set_flags(emulator, nodeselector="Enabled", tolerations="allowed")
+        assert self.features(engine).status == "ok"
+
+    def test_temporary_folder_may_be_refused_too(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.set_flags(emulator, volumes_emptydir="disabled")
+        check = self.features(engine, serving())
+        assert (check.status, "volumes-emptydir" in check.found) == ("fail", True)
+
+    def test_flags_that_may_not_be_read_are_named(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        emulator.denied.add(("get", "configmaps"))
+        check = self.features(engine)
+        assert (check.status, "podspec-tolerations" in check.found) == ("warn", True)
+        assert self.features(engine, serving()).status == "ok"
+
+    def test_standard_mode_has_no_such_flags(self, engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HYPERFLOW_DEPLOYMENT_MODE", "Standard")
+        assert self.features(engine).status == "ok"
 
 
 def test_namespace_without_the_label_is_refused_before_anything_is_made(

@@ -48,10 +48,10 @@ WORKFLOW = Resource("Workflow", "workflows", "argoproj.io", "v1alpha1")
 POD = Resource("Pod", "pods", "", "v1")
 EVENT = Resource("Event", "events", "", "v1")
 CLAIM = Resource("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1")
+CONFIG_MAP = Resource("ConfigMap", "configmaps", "", "v1")
 NAMESPACE = Resource("Namespace", "namespaces", "", "v1", namespaced=False)
 STORAGE_CLASS = Resource("StorageClass", "storageclasses", "storage.k8s.io", "v1", namespaced=False)
 ACCESS_REVIEW = Resource(
     "SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", "v1", namespaced=False
 )
-CONFIG_MAP = Resource("ConfigMap", "configmaps", "", "v1")
 AUTHORIZATION_POLICY = Resource("AuthorizationPolicy", "authorizationpolicies", "security.istio.io", "v1")

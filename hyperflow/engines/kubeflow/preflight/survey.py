@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.preflight.check import Check
 from hyperflow.engines.kubeflow.preflight.components import COMPONENTS, component, server
+from hyperflow.engines.kubeflow.preflight.knative import features
 from hyperflow.engines.kubeflow.preflight.namespace import collector_label, pod_security
 from hyperflow.engines.kubeflow.preflight.rights import permissions
 from hyperflow.engines.kubeflow.preflight.serving import local_gateway, mesh, runtime
@@ -32,6 +33,7 @@ def for_training(cluster: Cluster, spec: TrainSpec) -> Iterator[Check]:
 def for_serving(cluster: Cluster, spec: ServeSpec) -> Iterator[Check]:
     """Check what a service would hang or fail without."""
     yield runtime(cluster, spec.runtime)
+    yield features(cluster, spec)
     yield claim(cluster, spec.claim, spec.max_replicas + 1)
 
 
@@ -51,6 +53,7 @@ def survey(cluster: Cluster, tune: TuneSpec, train: TrainSpec, serve: ServeSpec)
         pod_security(cluster, tune),
         claim(cluster, tune.claim, pods),
         runtime(cluster, serve.runtime),
+        features(cluster, serve),
         mesh(cluster),
         local_gateway(cluster),
     ]
