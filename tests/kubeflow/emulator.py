@@ -99,6 +99,7 @@ class Emulator:
         self.logs: dict[tuple[str, str], Log] = {}
         self.token = ""
         self.kserve_fields: tuple[str, ...] = ("canary", "storageUris")
+        self.kserve_splits = False
         self.bookmark_seconds = 60.0
         self.streams = 0
         self._down_until = 0.0

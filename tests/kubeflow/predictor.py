@@ -1,15 +1,21 @@
-"""A predictor without TensorFlow: loads a folder that holds a whole model, and answers as the protocol says."""
+"""A predictor without TensorFlow: loads a folder that holds a whole model, and answers as the protocol says.
+
+A file `hold` in the folder keeps it from loading.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
 def main(name: str, folder: str) -> None:
     saved = Path(folder) / "1" / "saved_model.pb"
+    while (Path(folder) / "hold").exists():
+        time.sleep(0.02)
     if not saved.exists() or saved.read_bytes() == b"broken":
         sys.exit(f"cannot load a model from {folder}")
 

@@ -10,9 +10,10 @@ import pytest
 
 from hyperflow.engines.kubeflow import KubeflowEngine
 from hyperflow.errors import InvalidParameter, JobFailed
-from hyperflow.specs import Endpoint
+from hyperflow.specs import Endpoint, ModelRef
 from tests.kubeflow.emulator import Emulator
-from tests.kubeflow.kserve import SERVICES
+from tests.kubeflow.hand import started, wait_for
+from tests.kubeflow.kserve import DEPLOYMENTS, SERVICES
 from tests.kubeflow.specs import model, serving
 from tests.kubeflow.world import NAMESPACE
 
@@ -28,12 +29,21 @@ def canary(
     """Serve one model, then another as a canary."""
     monkeypatch.setenv("HYPERFLOW_DEPLOYMENT_MODE", request.param)
     for run_id in ("run-1", "run-2"):
-        folder = root / "models" / "m" / run_id / "1"
-        folder.mkdir(parents=True)
-        (folder / "saved_model.pb").write_bytes(b"a model")
-    first = engine.serve(serving(canary_percent=10))
+        save(root, run_id)
+    first = engine.serve(serving(canary_percent=10, min_replicas=2, max_replicas=2))
     assert answering(first) == "run-1"  # the first one gets all requests, whatever was asked for
     return engine.serve(serving(run_id="run-2", model=model("run-2"), canary_percent=10))
+
+
+def save(root: Path, run_id: str, content: bytes = b"a model") -> None:
+    folder = root / "models" / "m" / run_id / "1"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(content)
+
+
+def broken(root: Path, run_id: str) -> ModelRef:
+    save(root, run_id, b"broken")
+    return model(run_id)
 
 
 def answering(endpoint: Endpoint) -> str:
@@ -81,6 +91,80 @@ def test_canary_that_is_taken_back_leaves_the_stable_model(
     assert back.model == model("run-1")
     assert back.url == emulator.store.get(SERVICES, NAMESPACE, "m")["status"]["url"]
     assert answering(back) == "run-1"
+
+
+@pytest.mark.parametrize("canary", ["Knative"], indirect=True)
+@pytest.mark.parametrize("attempt", ["restore", "serve"])
+def test_knative_rollback_never_sends_users_to_the_candidate(
+    emulator: Emulator, engine: KubeflowEngine, canary: Endpoint, root: Path, attempt: str
+) -> None:
+    """The candidate stays the newest revision that is ready until the restored one is; here that takes a while."""
+    hold = root / "models" / "m" / "run-1" / "hold"
+    hold.touch()
+
+    def roll_back() -> None:
+        if attempt == "restore":
+            engine.restore("m")
+        else:
+            with pytest.raises(JobFailed, match=r"the previous model .*run-1.* stays"):
+                engine.serve(serving(run_id="run-3", model=broken(root, "run-3"), canary_percent=10))
+
+    with started(roll_back) as back:
+        wait_for(lambda: created_revision(emulator) in ("m-3", "m-4") and share_of_newest(emulator) == 0)
+        met = {answering_users(emulator) for _ in range(20)}
+        assert met == {"run-1"}
+        assert not back.done()
+        hold.unlink()
+        back.result(30)
+    item = emulator.store.get(SERVICES, NAMESPACE, "m")
+    assert "canaryTrafficPercent" not in item["spec"]["predictor"]
+    assert item["status"]["components"]["predictor"]["latestRolledoutRevision"] == created_revision(emulator)
+    assert {answering_users(emulator) for _ in range(20)} == {"run-1"}
+
+
+@pytest.mark.parametrize("canary", ["Standard"], indirect=True)
+def test_standard_canary_leaves_the_stable_model_its_replicas(emulator: Emulator, canary: Endpoint) -> None:
+    replicas = {
+        name: emulator.store.get(DEPLOYMENTS, NAMESPACE, name)["spec"]["replicas"]
+        for name in ("m-predictor", f"m-{canary_name(emulator)}-predictor")
+    }
+    assert list(replicas.values()) == [2, 1]
+
+
+@pytest.mark.parametrize("canary", ["Standard"], indirect=True)
+@pytest.mark.parametrize("splits", [False, True], ids=["KServe 0.20.0", "KServe with weights"])
+def test_users_get_no_error_while_a_standard_canary_comes_up(
+    emulator: Emulator, engine: KubeflowEngine, canary: Endpoint, root: Path, splits: bool
+) -> None:
+    """KServe, where it splits requests, sends a canary its share before it can answer (kserve#5983)."""
+    emulator.kserve_splits = splits
+    engine.promote("m")
+    save(root, "run-3")
+    hold = root / "models" / "m" / "run-3" / "hold"
+    hold.touch()
+    with started(lambda: engine.serve(serving(run_id="run-3", model=model("run-3"), canary_percent=50))) as serve:
+        wait_for(lambda: emulator.store.get(SERVICES, NAMESPACE, "m")["status"]["canaryStatuses"])
+        assert {answering_users(emulator) for _ in range(20)} == {"run-2"}
+        assert not serve.done()
+        hold.unlink()
+        serve.result(30)
+    wait_for(lambda: emulator.store.get(SERVICES, NAMESPACE, "m")["status"]["canaryStatuses"][0]["trafficPercent"])
+    wanted = {"run-2", "run-3"} if splits else {"run-2"}
+    wait_for(lambda: {answering_users(emulator) for _ in range(4)} == wanted)
+
+
+def created_revision(emulator: Emulator) -> str:
+    predictor = emulator.store.get(SERVICES, NAMESPACE, "m")["status"]["components"]["predictor"]
+    return str(predictor["latestCreatedRevision"])
+
+
+def share_of_newest(emulator: Emulator) -> int:
+    predictor = emulator.store.get(SERVICES, NAMESPACE, "m")["status"]["components"]["predictor"]
+    return int(predictor["traffic"][0]["percent"])
+
+
+def canary_name(emulator: Emulator) -> str:
+    return str(emulator.store.get(SERVICES, NAMESPACE, "m")["spec"]["canary"][0]["predictor"]["name"])
 
 
 def test_mode_that_kserve_does_not_have_is_refused(engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from hyperflow.engines.kubeflow.manifests import KServe, Manifest, experiment, inference_service, tfjob
 from hyperflow.engines.kubeflow.manifests import service as services
-from hyperflow.errors import InvalidParameter
+from hyperflow.errors import Conflict, InvalidParameter
 from hyperflow.specs import Algorithm, Compute, Dimension, EarlyStopping, Objective, Trainer
 from hyperflow.volume import MOUNT_PATH
 from tests.kubeflow.specs import BIG, model, serving, training, tuning
@@ -160,7 +160,6 @@ def test_mode_has_the_name_that_the_version_knows(kserve: KServe, value: str) ->
     ("kserve", "changes", "named"),
     [
         (KServe((0, 19), "Standard"), {"canary_percent": 10}, "canary_percent"),
-        (KServe((0, 20), "Standard"), {"canary_percent": 10, "max_replicas": 3}, "max_replicas"),
         (KServe((0, 20), "Standard"), {"min_replicas": 0}, "min_replicas"),
     ],
 )
@@ -177,6 +176,49 @@ def test_promoted_canary_is_all_there_is(kserve: KServe) -> None:
     assert promoted["spec"]["predictor"]["model"]["storageUri"].endswith("/run-2")
     assert promoted["spec"]["predictor"]["maxReplicas"] == 1
     assert services.promoted(promoted) is None
+
+
+def test_standard_canary_takes_no_replica_from_the_model_that_has_the_users() -> None:
+    """KServe takes a canary's replicas off the least of the stable model's, and refuses a canary that has more."""
+    live = inference_service(serving(min_replicas=2, max_replicas=4), KServe())
+    live["status"] = existing()["status"]
+    changed = inference_service(
+        serving(model=model("run-2"), canary_percent=10, min_replicas=3, max_replicas=6), KServe(), live
+    )
+    (canary,) = changed["spec"]["canary"]
+    stable = changed["spec"]["predictor"]
+    assert canary["predictor"]["minReplicas"] == 1
+    assert stable["minReplicas"] - canary["predictor"]["minReplicas"] == 2
+    assert stable["maxReplicas"] >= 4
+    promoted = services.promoted(changed)
+    assert promoted is not None
+    assert [promoted["spec"]["predictor"][key] for key in ("minReplicas", "maxReplicas")] == [3, 6]
+    restored = services.restored(changed)
+    assert restored is not None
+    assert restored["spec"] == live["spec"]
+
+
+def test_standard_canary_has_no_share_until_it_is_given_one() -> None:
+    canary = inference_service(serving(model=model("run-2"), canary_percent=10), KServe(), existing())
+    assert [entry["trafficPercent"] for entry in canary["spec"]["canary"]] == [0]
+    shared = services.shared(canary, 10)
+    assert shared is not None
+    assert [entry["trafficPercent"] for entry in shared["spec"]["canary"]] == [10]
+    assert services.shared(shared, 10) is None
+    assert services.shared(existing(), 100) is None
+
+
+def test_knative_rollback_gives_the_newest_revision_nothing() -> None:
+    """Without a share all requests go to the newest revision that is ready, which is the canary for a while."""
+    knative = KServe((0, 20), "Knative")
+    canary = inference_service(serving(model=model("run-2"), canary_percent=10), knative, existing())
+    held = services.restored(canary)
+    assert held is not None
+    assert held["spec"]["predictor"]["canaryTrafficPercent"] == 0
+    freed = services.promoted(held)
+    assert freed is not None
+    assert freed["spec"] == existing()["spec"]
+    assert freed["metadata"] == held["metadata"]  # another change would make another revision
 
 
 @pytest.mark.parametrize("percent", [10, 100])
@@ -213,19 +255,40 @@ CANARY_NAME = "rabc123"
     ],
 )
 def test_step_asks_a_canary_alone(mode: str, canary: bool, inside: bool, wanted: str) -> None:
+    name = "m" if mode == "Knative" else "m-predictor"
+    assert services.url(standing(mode, canary, f"http://{name}.team.svc.cluster.local"), inside) == wanted
+
+
+def test_step_asks_a_canary_alone_where_kserve_makes_no_virtual_host() -> None:
+    live = standing("Knative", True, "http://m-predictor.team.svc.cluster.local")
+    assert services.url(live, True) == "http://latest-m-predictor.team.svc.cluster.local"
+
+
+def test_step_asks_a_canary_at_its_tag_where_the_address_is_an_unknown_one() -> None:
+    live = standing("Knative", True, "http://gateway.example.net/m")
+    assert services.url(live, True) == "http://latest-m-predictor.team.example.org"
+
+
+def test_canary_without_an_address_of_its_own_is_not_asked_among_others() -> None:
+    live = standing("Knative", True, "http://m.team.svc.cluster.local")
+    live["status"]["components"]["predictor"]["traffic"] = []
+    with pytest.raises(Conflict, match="no address of its own"):
+        services.url(live, True)
+
+
+def standing(mode: str, canary: bool, address: str) -> Manifest:
+    """A service as KServe leaves it, with a canary or none."""
     predictor: Manifest = {"canaryTrafficPercent": 10} if canary and mode == "Knative" else {}
     spec: Manifest = {"predictor": predictor}
     if canary and mode == "Standard":
         spec["canary"] = [{"predictor": {"name": CANARY_NAME}, "trafficPercent": 10}]
     latest = {"latestRevision": True, "tag": "latest", "url": "http://latest-m-predictor.team.example.org"}
-    name = "m" if mode == "Knative" else "m-predictor"
     status = {
         "url": "http://m.team.example.org",
-        "address": {"url": f"http://{name}.team.svc.cluster.local"},
+        "address": {"url": address},
         "components": {"predictor": {"traffic": [latest] if mode == "Knative" else []}},
     }
-    live = {"metadata": {"name": "m", "annotations": {}}, "spec": spec, "status": status}
-    assert services.url(live, inside) == wanted
+    return {"metadata": {"name": "m", "annotations": {}}, "spec": spec, "status": status}
 
 
 CUDA = dataclasses.replace(TRAINER, image="registry.example/team/hyperflow-model-cuda@sha256:" + "0" * 64)

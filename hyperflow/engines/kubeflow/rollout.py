@@ -149,7 +149,7 @@ class Rollout:
 
     @property
     def _has_canary(self) -> bool:
-        return "canaryTrafficPercent" in self.item["spec"]["predictor"]
+        return service.has_share(self.item)
 
     @property
     def _revisions(self) -> tuple[str, str]:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 
-from hyperflow import client
-from hyperflow.engines.kubeflow import explain
+from hyperflow import client, pod
+from hyperflow.engines.kubeflow import answer, explain, starting
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
 from hyperflow.engines.kubeflow.discovery import kserve_of
 from hyperflow.engines.kubeflow.manifests import inference_service, service
 from hyperflow.engines.kubeflow.manifests.common import RUN_LABEL, SPEC_ANNOTATION, Manifest
 from hyperflow.engines.kubeflow.resources import DEPLOYMENT, POD, SERVICE
 from hyperflow.engines.kubeflow.rollout import Rollout
+from hyperflow.engines.kubeflow.starting import ACT_SECONDS
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import Cancelled, Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
@@ -23,8 +24,6 @@ from hyperflow.specs import Endpoint, ServeSpec, fingerprint
 
 _SELECTOR = "serving.kserve.io/inferenceservice"
 _BACK_SECONDS = 600
-_PROBE_SECONDS = 5.0
-_TURNED_AWAY = (301, 302, 303, 307, 308, 401, 403)
 
 Change = Callable[[Manifest], Manifest | None]
 
@@ -36,17 +35,20 @@ class Serving:
         cluster: Where they are.
         report: Told of every step forward.
         grace: Seconds that a model has to get over a failure to load; a first crash may pass.
+        act_seconds: Seconds that KServe has to act on a new service.
     """
 
-    def __init__(self, cluster: Cluster, report: Report, grace: float) -> None:
-        self._cluster, self._report, self._grace = cluster, report, grace
+    def __init__(self, cluster: Cluster, report: Report, grace: float, act_seconds: float = ACT_SECONDS) -> None:
+        self._cluster, self._report, self._grace, self._act_seconds = cluster, report, grace, act_seconds
 
     def serve(self, spec: ServeSpec) -> Endpoint:
         """Create the service or replace what it serves; on failure leave it as it was."""
         live = self._ours(spec.name)
         item = live if live is not None and _is_this(live, spec) else self._apply(spec, live)
         try:
-            return self._wait(item, spec.timeout)
+            endpoint = self._wait(item, spec.timeout)
+            self._share(spec)
+            return endpoint
         except JobFailed as failure:
             raise self._taken_back(spec, failure) from failure
         except (Cancelled, KeyboardInterrupt):
@@ -66,7 +68,7 @@ class Serving:
                 f"{name} cannot go back to an earlier model", "none was served before this one",
                 f"look at the service, which is left and marked as failed: kubectl describe inferenceservice {name}",
             )  # fmt: skip
-        return endpoint
+        return self._change(name, service.promoted) or endpoint
 
     def deployed(self, name: str) -> Endpoint | None:
         """Return the model last served and not taken back, and where it is asked now."""
@@ -81,7 +83,7 @@ class Serving:
         if live is None or not service.is_ours(live):
             return None
         model, _ = service.stable(live, self._has_come_up(live))
-        return replace(self._endpoint(live), model=model, url=service.public_url(live, _is_inside())) if model else None
+        return replace(self._endpoint(live, service.public_url), model=model) if model else None
 
     def _apply(self, spec: ServeSpec, live: Manifest | None) -> Manifest:
         kserve = kserve_of(self._cluster, live)
@@ -97,6 +99,14 @@ class Serving:
             return None if _is_this(item, spec) else inference_service(spec, kserve, item, self._has_come_up(item))
 
         return self._update(live, replaced) or self._existing(spec.name)
+
+    def _share(self, spec: ServeSpec) -> None:
+        """Give a canary that is ready its share, where KServe's mode wants that to be a change of its own."""
+
+        def shared(item: Manifest) -> Manifest | None:
+            return service.shared(item, spec.canary_percent) if _is_this(item, spec) else None
+
+        self._update(self._existing(spec.name), shared)
 
     def _change(self, name: str, change: Change) -> Endpoint | None:
         live = self._existing(name)
@@ -131,13 +141,23 @@ class Serving:
         if back is not None:
             model = service.served(back)
             self._report(Progress("deploy", 0, 1, f"putting the previous model of {name} back"))
-            return f"the previous model ({model.path}) stays" if model else ""
+            lag = self._hand_back(back) if failed and service.has_share(back) else ""
+            return f"the previous model ({model.path}) stays{lag}" if model else ""
         if not failed and not live.get("status", {}).get("url"):
             self._cluster.delete(SERVICE, name, live["metadata"]["uid"])
             return ""
         reason = failed or "its deployment was cancelled"
         self._update(live, lambda item: service.marked(item, reason) if _is_this(item, spec) else None)
         return f"no other is served as {name}, which is left to be looked at, marked as failed"
+
+    def _hand_back(self, back: Manifest) -> str:
+        """Give the restored revision all requests once it is ready; say where it is not, and users have the old one."""
+        try:
+            self._wait(back, _BACK_SECONDS)
+            self._change(back["metadata"]["name"], service.promoted)
+        except JobFailed as failure:
+            return f" in its old revision, for its new one does not come up: {failure.what}"
+        return ""
 
     def _has_come_up(self, live: Manifest) -> bool:
         """Tell whether what a service describes has ever answered, however the step that wrote it ended."""
@@ -170,25 +190,33 @@ class Serving:
             feed.watch(POD, labelSelector=f"{_SELECTOR}={name}")
             if not rollout.knative:
                 feed.watch(DEPLOYMENT, labelSelector=f"{_SELECTOR}={name}")
-            said, broken_since = "", 0.0
-            while not self._settled(rollout):
-                broken_since = (broken_since or time.monotonic()) if rollout.broken else 0.0
-                limit = min(deadline, broken_since + self._grace) if broken_since else deadline
-                change = feed.next(limit - time.monotonic())
-                if change is None:
-                    raise self._failure(rollout, timeout, timed_out=limit == deadline)
-                if isinstance(change, Line):
-                    continue
-                if change.resource is SERVICE and change.deleted:
-                    raise JobFailed(f"InferenceService {name} was deleted while it came up", "", "deploy it again")
-                rollout.see(change.resource, change.object, change.deleted)
-                if rollout.text not in ("", said):
-                    said = rollout.text
-                    self._report(Progress("deploy", 0, 1, f"waiting for {said}"))
+            self._follow(rollout, feed, deadline, timeout)
         endpoint = self._endpoint(rollout.item)
-        self._await_answer(endpoint, deadline, timeout)
+        answer.wait(f"{endpoint.url}/v1/models/{endpoint.name}", deadline, timeout)
         self._report(Progress("deploy", 1, 1, f"{name} answers at {endpoint.url}"))
         return endpoint
+
+    def _follow(self, rollout: Rollout, feed: Feed, deadline: float, timeout: int) -> None:
+        said, broken_since, begun = "", 0.0, time.monotonic()
+        while not self._settled(rollout):
+            broken_since = (broken_since or time.monotonic()) if rollout.broken else 0.0
+            limit = min(deadline, broken_since + self._grace) if broken_since else deadline
+            if not starting.has_begun(rollout.item):
+                limit = min(limit, begun + self._act_seconds)
+            change = feed.next(limit - time.monotonic())
+            if change is None:
+                if limit == begun + self._act_seconds:
+                    raise starting.untouched(SERVICE, rollout.item, self._act_seconds)
+                raise self._failure(rollout, timeout, timed_out=limit == deadline)
+            if isinstance(change, Line):
+                continue
+            if change.resource is SERVICE and change.deleted:
+                name = rollout.item["metadata"]["name"]
+                raise JobFailed(f"InferenceService {name} was deleted while it came up", "", "deploy it again")
+            rollout.see(change.resource, change.object, change.deleted)
+            if rollout.text not in ("", said):
+                said = rollout.text
+                self._report(Progress("deploy", 0, 1, f"waiting for {said}"))
 
     def _settled(self, rollout: Rollout) -> bool:
         """Tell whether all is done; Deployments are read once more, as their watch may lag behind the service's."""
@@ -202,17 +230,7 @@ class Serving:
             for item in self._cluster.list(DEPLOYMENT, labelSelector=selector)["items"]:
                 rollout.see(DEPLOYMENT, item)
 
-    def _await_answer(self, endpoint: Endpoint, deadline: float, timeout: int) -> None:
-        """Ask for the model until it answers: routes follow a rollout with a delay that no condition shows."""
-        url, pause = f"{endpoint.url}/v1/models/{endpoint.name}", 0.1
-        while (problem := _problem(url)) is not None:
-            if time.monotonic() + pause > deadline:
-                remedy = "see whether this step can reach the predictor (NetworkPolicy, mesh)"
-                raise JobTimeout(f"{url} did not answer within {timeout} s", str(problem), remedy)
-            time.sleep(pause)
-            pause = min(2.0, pause * 1.5)
-
-    def _endpoint(self, live: Manifest) -> Endpoint:
+    def _endpoint(self, live: Manifest, url: Callable[[Manifest, bool], str] = service.url) -> Endpoint:
         status, metadata = live.get("status", {}), live["metadata"]
         model = service.served(live)
         if model is None:
@@ -220,7 +238,7 @@ class Serving:
         predictor = status.get("components", {}).get("predictor", {})
         return Endpoint(
             name=metadata["name"],
-            url=service.url(live, _is_inside()),
+            url=url(live, _is_inside()),
             model=model,
             previous=service.previous(live),
             revision=predictor.get("latestReadyRevision") or f"generation-{metadata.get('generation', 1)}",
@@ -245,25 +263,7 @@ class Serving:
 
 def _is_inside() -> bool:
     """Tell whether requests go straight to a service's address inside the cluster."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get(client.INGRESS)
-
-
-def _problem(url: str) -> JobFailed | None:
-    """Ask once, and return what keeps the model from answering.
-
-    Raises:
-        JobFailed: Somebody turns the request away, which waiting does not change.
-    """
-    try:
-        reply = client.get(url, seconds=_PROBE_SECONDS)
-    except JobFailed as failure:
-        return failure
-    if reply.status == HTTPStatus.OK and not reply.is_page:
-        return None
-    refusal = client.refusal(url, reply)
-    if reply.is_page or reply.status in _TURNED_AWAY:
-        raise JobFailed(f"{refusal.what}; the service itself is ready", refusal.why, refusal.remedy)
-    return refusal
+    return pod.is_inside() and not os.environ.get(client.INGRESS)
 
 
 def _is_this(live: Manifest, spec: ServeSpec) -> bool:

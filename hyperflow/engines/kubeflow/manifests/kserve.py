@@ -56,10 +56,6 @@ class KServe:
             return
         if spec.min_replicas == 0:
             raise InvalidParameter("min_replicas", 0, "at least 1: only KServe's Knative mode scales to nothing")
-        if spec.canary_percent < 100:
-            if self.version < (0, 20):
-                allowed = "100: a canary needs KServe's Knative mode, or KServe 0.20"
-                raise InvalidParameter("canary_percent", spec.canary_percent, allowed)
-            if spec.min_replicas != spec.max_replicas:
-                allowed = f"{spec.min_replicas}, as min_replicas: a canary in Standard mode needs a fixed number"
-                raise InvalidParameter("max_replicas", spec.max_replicas, allowed)
+        if spec.canary_percent < 100 and self.version < (0, 20):
+            allowed = "100: a canary needs KServe's Knative mode, or KServe 0.20"
+            raise InvalidParameter("canary_percent", spec.canary_percent, allowed)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from urllib.parse import urlsplit
 
 from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, RUN_LABEL, SPEC_ANNOTATION, Manifest, labels
 from hyperflow.engines.kubeflow.manifests.kserve import MODE_ANNOTATION, KServe
 from hyperflow.engines.kubeflow.manifests.predictor import predictor as describe
+from hyperflow.errors import Conflict
 from hyperflow.specs import ModelRef, ServeSpec, fingerprint
 
 MODEL_ANNOTATION = "hyperflow.dev/model"
@@ -23,6 +25,8 @@ CHANGE_ANNOTATION = "hyperflow.dev/change"
 """Counts our changes; KServe hands it on to the Deployments that it makes of them (docs/decisions/taken-up.md)."""
 REPLACES_ANNOTATION = "hyperflow.dev/replaces"
 """Knative's last revision from before our change, which makes another one: KServe takes a change up with a delay."""
+REPLICAS_ANNOTATION = "hyperflow.dev/replicas"
+"""How many replicas, least and most, a canary in Standard mode has once it is promoted; until then it has one."""
 TAGS_ANNOTATION = "serving.kserve.io/enable-tag-routing"
 """Has Knative give its newest revision an address of its own, so that a canary can be asked alone."""
 
@@ -58,10 +62,27 @@ def inference_service(
         metadata["annotations"][PREVIOUS_PREDICTOR_ANNOTATION] = json.dumps(old_predictor)
     _count(service, live)
     service["spec"].pop("canary", None)
+    metadata["annotations"].pop(REPLICAS_ANNOTATION, None)
     if before is None or spec.canary_percent == 100:
         service["spec"]["predictor"] = predictor
+    elif kserve.mode == "Knative":
+        service["spec"]["predictor"] = {**predictor, "canaryTrafficPercent": spec.canary_percent}
     else:
-        service["spec"].update(_canary(spec, kserve, predictor, old_predictor))
+        metadata["annotations"][REPLICAS_ANNOTATION] = json.dumps([spec.min_replicas, spec.max_replicas])
+        service["spec"].update(_canary(spec, predictor, old_predictor))
+    return service
+
+
+def shared(live: Manifest, percent: int) -> Manifest | None:
+    """Return the service with a canary that is ready given its share, or None where there is nothing to give.
+
+    Only Standard mode needs it: there a canary that is not ready answers its share with 503.
+    """
+    service = _editable(live)
+    canaries = service["spec"].get("canary")
+    if not canaries or canaries[0]["trafficPercent"] == percent:
+        return None
+    canaries[0]["trafficPercent"] = percent
     return service
 
 
@@ -70,15 +91,12 @@ def promoted(live: Manifest) -> Manifest | None:
     service = _editable(live)
     canaries = service["spec"].pop("canary", None)
     if canaries:
-        stable_predictor = service["spec"]["predictor"]
         canary = canaries[0]["predictor"]
         canary.pop("name")  # it is part of the predictor's address, which has to stay what it was
         canary["model"].pop("name", None)
+        least, most = json.loads(service["metadata"]["annotations"].pop(REPLICAS_ANNOTATION))
         _count(service, live)
-        service["spec"]["predictor"] = {
-            **canary,
-            "maxReplicas": stable_predictor.get("maxReplicas", stable_predictor.get("minReplicas", 1)),
-        }
+        service["spec"]["predictor"] = {**canary, "minReplicas": least, "maxReplicas": most}
         return service
     if service["spec"]["predictor"].pop("canaryTrafficPercent", None) is not None:
         return service
@@ -86,20 +104,32 @@ def promoted(live: Manifest) -> Manifest | None:
 
 
 def restored(live: Manifest) -> Manifest | None:
-    """Return the service as it was before its last change, or None where nothing is known of that."""
+    """Return the service as it was before its last change, or None where nothing is known of that.
+
+    Beside a canary in Knative mode it gets none of the requests yet: without a share they would all go to the newest
+    revision that is ready, which is the canary until what is restored has come up. `promoted` gives them to it then.
+    """
     annotations = live["metadata"].get("annotations", {})
     if PREVIOUS_ANNOTATION not in annotations or PREVIOUS_PREDICTOR_ANNOTATION not in annotations:
         return None
     service = _editable(live)
     annotations = service["metadata"]["annotations"]
     previous = annotations.pop(PREVIOUS_ANNOTATION)
-    service["spec"]["predictor"] = json.loads(annotations.pop(PREVIOUS_PREDICTOR_ANNOTATION))
+    predictor = json.loads(annotations.pop(PREVIOUS_PREDICTOR_ANNOTATION))
+    held = {"canaryTrafficPercent": 0} if has_share(live) else {}
+    service["spec"]["predictor"] = {**predictor, **held}
     service["spec"].pop("canary", None)
+    annotations.pop(REPLICAS_ANNOTATION, None)
     annotations[MODEL_ANNOTATION] = previous
     annotations.pop(SPEC_ANNOTATION, None)
     _count(service, live)
     service["metadata"]["labels"][RUN_LABEL] = _load(previous).run_id or "unknown"
     return service
+
+
+def has_share(live: Manifest) -> bool:
+    """Tell whether Knative gives its newest revision a share of the requests, and the rest to the one before."""
+    return "canaryTrafficPercent" in live["spec"]["predictor"]
 
 
 def marked(live: Manifest, reason: str) -> Manifest:
@@ -129,16 +159,35 @@ def url(live: Manifest, inside: bool) -> str:
     Args:
         live: The service.
         inside: Whether the cluster's own names can be used; without them Standard mode has no address for a canary.
+
+    Raises:
+        Conflict: Knative has no address for the canary alone.
     """
     name = live["metadata"]["name"]
     address = public_url(live, inside) if inside else ""
     canaries = live["spec"].get("canary")
     if address and canaries:
-        return address.replace(f"//{name}-predictor.", f"//{name}-{canaries[0]['predictor']['name']}-predictor.")
+        return _at(address, f"{name}-{canaries[0]['predictor']['name']}-predictor", name) or address
+    if not has_share(live):
+        return public_url(live, inside)
     tagged = latest_tag(live)
-    if tagged and "canaryTrafficPercent" in live["spec"]["predictor"]:
-        return address.replace(f"//{name}.", f"//latest-{name}-predictor.") if address else str(tagged.get("url", ""))
-    return public_url(live, inside)
+    if tagged is None:
+        why = "KServe shows no traffic target with the tag `latest`"
+        raise Conflict(f"the canary of {name} has no address of its own", why, "deploy it again")
+    return (address and _at(address, f"latest-{name}-predictor", name)) or str(tagged.get("url", ""))
+
+
+def _at(address: str, host: str, name: str) -> str:
+    """Put another of the service's hosts in an address, or return nothing where it has none that we know.
+
+    KServe's address begins with the service's name, or the predictor's where it makes no virtual host of Istio's.
+    """
+    first, dot, rest = urlsplit(address).netloc.partition(".")
+    return urlsplit(address)._replace(netloc=f"{host}.{rest}").geturl() if dot and first in _hosts(name) else ""
+
+
+def _hosts(name: str) -> tuple[str, str]:
+    return name, f"{name}-predictor"
 
 
 def latest_tag(live: Manifest) -> Manifest | None:
@@ -153,7 +202,7 @@ def stable(live: Manifest, has_come_up: bool) -> tuple[ModelRef | None, Manifest
     predictor: Manifest = copy.deepcopy(live["spec"]["predictor"])
     if is_marked(live):
         return None, predictor
-    unproven = "canary" in live["spec"] or "canaryTrafficPercent" in predictor or not has_come_up
+    unproven = "canary" in live["spec"] or has_share(live) or not has_come_up
     if unproven and PREVIOUS_PREDICTOR_ANNOTATION in annotations:
         return previous(live), json.loads(annotations[PREVIOUS_PREDICTOR_ANNOTATION])
     predictor.pop("canaryTrafficPercent", None)
@@ -195,14 +244,19 @@ def _annotations(spec: ServeSpec, kserve: KServe) -> dict[str, str]:
     return {SPEC_ANNOTATION: fingerprint(spec), MODEL_ANNOTATION: _dump(spec.model), **tags}
 
 
-def _canary(spec: ServeSpec, kserve: KServe, predictor: Manifest, old_predictor: Manifest) -> Manifest:
-    if kserve.mode == "Knative":
-        return {"predictor": {**predictor, "canaryTrafficPercent": spec.canary_percent}}
+def _canary(spec: ServeSpec, predictor: Manifest, old_predictor: Manifest) -> Manifest:
+    """Put one replica of the new model beside the old one's, without any requests as long as it is not ready.
+
+    KServe takes a canary's replicas off the least of the stable model's, who has all the users: they are put on top.
+    """
     fixed = {key: value for key, value in predictor.items() if key != "maxReplicas"}
+    fixed["minReplicas"] = 1
     fixed["model"] = {**predictor["model"], "name": ""}  # the schema of a canary, and it alone, requires one
-    name = f"r{hashlib.sha256(spec.run_id.encode()).hexdigest()[:6]}"
-    canary = {"predictor": {**fixed, "name": name}, "trafficPercent": spec.canary_percent}
-    return {"predictor": old_predictor, "canary": [canary]}
+    fixed["name"] = f"r{hashlib.sha256(spec.run_id.encode()).hexdigest()[:6]}"
+    least = old_predictor.get("minReplicas", 1)
+    most = max(old_predictor.get("maxReplicas", least), least)
+    stable_predictor = {**old_predictor, "minReplicas": least + 1, "maxReplicas": most + 1}
+    return {"predictor": stable_predictor, "canary": [{"predictor": fixed, "trafficPercent": 0}]}
 
 
 def _editable(live: Manifest) -> Manifest:
