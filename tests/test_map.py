@@ -35,13 +35,16 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "demo/server.py": ("browser/test_demo_server.py",),
     "demo/views.py": ("browser/test_demo_page.py",),
     "engines/base.py": ("conformance/test_engine.py",),
+    "engines/kubeflow/answer.py": ("kubeflow/test_faults.py",),
     "engines/kubeflow/cluster.py": (
         "kubeflow/test_faults.py",
         "cluster/test_api_faults.py",
     ),
     "engines/kubeflow/discovery.py": ("kubeflow/test_preflight.py",),
     "engines/kubeflow/engine.py": ("conformance/test_engine.py",),
+    "engines/kubeflow/evidence.py": ("kubeflow/test_starting.py",),
     "engines/kubeflow/explain.py": ("kubeflow/test_faults.py",),
+    "engines/kubeflow/incidents.py": ("kubeflow/test_incidents.py", "conformance/test_surroundings.py"),
     "engines/kubeflow/jobs.py": (
         "kubeflow/test_faults.py",
         "cluster/test_kills.py",
@@ -60,7 +63,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "conformance/test_engine.py",
         "kubeflow/test_release.py",
     ),
-    "engines/kubeflow/training.py": ("conformance/test_engine.py",),
+    "engines/kubeflow/starting.py": ("kubeflow/test_starting.py", "conformance/test_surroundings.py"),
+    "engines/kubeflow/training.py": ("conformance/test_engine.py", "kubeflow/test_starting.py"),
     "engines/kubeflow/trials.py": ("conformance/test_engine.py",),
     "engines/kubeflow/tuning.py": ("conformance/test_engine.py",),
     "engines/kubeflow/watch.py": (
