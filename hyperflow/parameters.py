@@ -172,7 +172,9 @@ class Parameters:
     min_replicas: int = _given(1, "Least replicas of the service.")
     max_replicas: int = _given(1, "Most replicas of the service.")
     canary_percent: int = _given(
-        100, "Share of requests that the new model gets until the smoke test has passed; 100 for no canary."
+        100,
+        "Share of requests that the new model gets until the smoke test has passed; KServe 0.20.0 in Standard mode "
+        "gives it none of them before. 100 for no canary.",
     )
     deploy_timeout: int = _given(600, "Seconds for the new model to answer.")
     smoke_instances: int = _given(
