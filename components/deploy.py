@@ -1,4 +1,4 @@
-"""Deploy: serve the model, with a KServe InferenceService on a cluster and with our own predictor alone on a machine."""
+"""Deploy: serve the model, with a KServe InferenceService on a cluster and our own predictor alone on a machine."""
 
 from components import component
 
