@@ -121,6 +121,20 @@ class TestTraining:
         with pytest.raises(Refusal):
             emulator.store.get(TFJOBS, NAMESPACE, TRAIN)
 
+    def test_queued_job_that_nobody_acts_on_fails_too(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        """Kueue suspends it when it is made, with an operator or without; time in a queue counts against no limit."""
+        with started(lambda: engine.train(training())) as train:
+            job = appeared(emulator, TFJOBS, TRAIN)
+            job["spec"]["runPolicy"]["suspend"] = True
+            emulator.store.replace(TFJOBS, NAMESPACE, job)
+            with pytest.raises(JobFailed, match="nothing acts on TFJob"):
+                train.result(20)
+
+    def test_time_limit_before_the_operators_is_said_to_be_one(self, engine: KubeflowEngine) -> None:
+        patient = KubeflowEngine(cluster=engine.cluster, act_seconds=60)
+        with pytest.raises(JobTimeout, match="had not ended after 1 s"):
+            patient.train(training(timeout=1))
+
     def test_job_that_waits_in_a_queue_is_waited_for(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         with started(lambda: engine.train(training(timeout=4))) as train:
             appeared(emulator, TFJOBS, TRAIN)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 
 from kubernetes.utils import parse_quantity
 
@@ -45,6 +46,12 @@ _CONTROLLERS = {
 def has_begun(item: Manifest) -> bool:
     """Tell whether a controller has acted on an object of ours."""
     return any(item.get("status", {}).values())
+
+
+def seconds_to_act(item: Manifest, seconds: float) -> float:
+    """Return how much longer a controller has; a job that is suspended in a queue has a status too."""
+    created = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
+    return created.timestamp() + seconds - time.time()
 
 
 def untouched(resource: Resource, item: Manifest, seconds: float) -> JobFailed:

@@ -81,7 +81,7 @@ class Training:
     def _seconds_left(self, item: Manifest) -> float:
         """Return for how long to wait for the next change."""
         left = min(seconds_left(item, self._spec.timeout), self._starting.seconds_left)
-        return left if self._has_begun(item) else min(left, seconds_left(item, self._act_seconds))
+        return left if self._has_begun(item) else min(left, starting.seconds_to_act(item, self._act_seconds))
 
     def _has_begun(self, item: Manifest) -> bool:
         """Tell whether the operator has acted: it sets no condition as long as it may not create a pod."""
@@ -89,13 +89,13 @@ class Training:
 
     def _given_up(self, item: Manifest) -> JobFailed:
         """Word what was waited for in vain; what nobody follows any more must not begin to run later."""
-        if seconds_left(item, self._spec.timeout) <= 0:
-            return self._timeout()
         name = self._spec.name
-        if self._starting.problem:
+        if self._starting.seconds_left <= 0:
             failure = self._failure(f"the training {name} cannot start: {self._starting.problem}")
-        else:
+        elif not self._has_begun(item) and self._act_seconds < self._spec.timeout:
             failure = starting.untouched(TFJOB, item, self._act_seconds)
+        else:
+            return self._timeout()
         self._cluster.delete(TFJOB, name, item["metadata"]["uid"])
         return failure
 
