@@ -334,3 +334,11 @@ def test_what_kubernetes_would_refuse_is_refused_by_name(name: str, value: str) 
     given: dict[str, Any] = {name: value}
     with pytest.raises(InvalidParameter, match=name):
         Compute(**given)
+
+
+def test_knative_is_asked_for_nothing_that_stock_feature_flags_forbid() -> None:
+    """KServe mounts `pvc://` itself, once Knative has made the pod; a claim of ours would need two flags."""
+    predictor = inference_service(serving(), KServe((0, 21), "Knative"))["spec"]["predictor"]
+    assert predictor["model"]["storageUri"].startswith("pvc://")
+    assert not {"nodeSelector", "tolerations", "affinity", "priorityClassName"} & predictor.keys()
+    assert [each.keys() - {"name"} for each in predictor["volumes"]] == [{"emptyDir"}]
