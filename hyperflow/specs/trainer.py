@@ -14,6 +14,12 @@ _WITHOUT_GPU = ("hyperflow-model", "hyperflow-steps", "hyperflow-local", "hyperf
 """Our images whose TensorFlow, if they have one, uses no GPU."""
 
 
+def uses_no_gpu(image: str) -> bool:
+    """Tell whether an image is known to have nothing that could use a GPU; of others' images that is not known."""
+    name = image.partition("@")[0].rsplit("/", 1)[-1]
+    return name.partition(":")[0] in _WITHOUT_GPU
+
+
 @dataclass(frozen=True)
 class Trainer:
     """The program that trials and training jobs run: any image and command that keeps the trainer contract.
@@ -33,12 +39,6 @@ class Trainer:
             raise InvalidParameter("command", list(self.command), "a list of texts that starts with a program")
         check_values("arguments", self.arguments)
         freeze(self, "arguments", {str(name): format_value(value) for name, value in self.arguments.items()})
-
-    @property
-    def is_without_gpu(self) -> bool:
-        """Whether the image is known to have nothing that could use a GPU; of others' images that is not known."""
-        name = self.image.partition("@")[0].rsplit("/", 1)[-1]
-        return name.partition(":")[0] in _WITHOUT_GPU
 
     def argv(self, data_path: str, parameters: Mapping[str, Value], epochs: int, model_path: str = "") -> list[str]:
         """Build the command line; the same on every engine.

@@ -299,6 +299,8 @@ def test_check_refuses_gpus_that_would_stay_idle(emulator: Emulator, engine: Kub
     image = replace(trainer(), image="hyperflow-model:0.1.0")
     with pytest.raises(InvalidParameter, match="gpus"):
         engine.check(tuning(trainer=image, compute=Compute(gpus=1)), training(), serving())
+    with pytest.raises(InvalidParameter, match="serving_gpus"):
+        engine.check(tuning(), training(), serving(image="hyperflow-model:0.1.0", compute=Compute(gpus=1)))
     assert not any(request.verb == "create" and request.resource != ACCESS for request in emulator.requests)
 
 

@@ -17,7 +17,9 @@ from hyperflow.engines.kubeflow.serving import Serving
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS
 from hyperflow.engines.kubeflow.training import Training
 from hyperflow.engines.kubeflow.tuning import Tuning
+from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs.trainer import uses_no_gpu
 
 
 class KubeflowEngine(Engine):
@@ -69,6 +71,9 @@ class KubeflowEngine(Engine):
 
     def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         require_image(tune.trainer, tune.compute)
+        if serve.compute.gpus and serve.runtime == "hyperflow" and uses_no_gpu(serve.image):
+            allowed = f"0 with the image {serve.image}, whose TensorFlow uses none; or give another serving_image"
+            raise InvalidParameter("serving_gpus", serve.compute.gpus, allowed)
 
     def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         preflight.require(self.survey(tune, train, serve))

@@ -20,6 +20,7 @@ from hyperflow.engines.kubeflow.manifests.common import (
 )
 from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Compute, Trainer, TrainSpec, TuneSpec, fingerprint
+from hyperflow.specs.trainer import uses_no_gpu
 from hyperflow.volume import paths
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def require_image(trainer: Trainer, compute: Compute) -> None:
     """
     if not trainer.image:
         raise InvalidParameter("trainer_image", "", "the container image that has the trainer in it")
-    if compute.gpus and trainer.is_without_gpu:
+    if compute.gpus and uses_no_gpu(trainer.image):
         remedy = (
             f"0 with {trainer.image}, whose TensorFlow uses none; or give trainer_image, hyperflow-model-cuda for one"
         )
