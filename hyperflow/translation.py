@@ -129,8 +129,7 @@ def _early_stopping(parameters: Parameters) -> EarlyStopping | None:
 
 def _compute(parameters: Parameters, names: Mapping[str, str]) -> Compute:
     values = {field: getattr(parameters, name) for field, name in names.items()}
-    selector = mapping(names["node_selector"], values["node_selector"])
-    values["node_selector"] = {key: str(value) for key, value in selector.items()}
+    values["node_selector"] = mapping(names["node_selector"], values["node_selector"])
     values["tolerations"] = tuple(mapping(names["tolerations"], each) for each in values["tolerations"])
     with _called(names):
         return Compute(**values)

@@ -69,6 +69,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (space(type="double", min=0), "search_space[x].max"),
     (space(type="double", max=1), "search_space[x].min"),
     (space(type="double", min=2, max=1), "search_space[x].min"),
+    (space(type="double", min=1, max=1), "search_space[x].max"),
+    (space(type="int", min=3, max=3.0), "search_space[x].max"),
     (space(type="double", min="0", max=1), "search_space[x].min"),
     (space(type="double", min=0, max=math.inf), "search_space[x].max"),
     (space(type="double", min=math.nan, max=1), "search_space[x].min"),
@@ -99,6 +101,29 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"algorithm_settings": {"gamma": "much"}}, "algorithm_settings[gamma]"),
     ({"algorithm_settings": {"gamma": "nan"}}, "algorithm_settings[gamma]"),
     ({"algorithm": "random", "algorithm_settings": {"gamma": "1"}}, "algorithm_settings[gamma]"),
+    ({"algorithm_settings": {"gamma": 2}}, "algorithm_settings[gamma]"),
+    ({"algorithm_settings": {"gamma": 0}}, "algorithm_settings[gamma]"),
+    ({"algorithm_settings": {"prior_weight": 0}}, "algorithm_settings[prior_weight]"),
+    ({"algorithm_settings": {"n_EI_candidates": 0}}, "algorithm_settings[n_EI_candidates]"),
+    ({"algorithm_settings": {"n_EI_candidates": 2.5}}, "algorithm_settings[n_EI_candidates]"),
+    ({"algorithm_settings": {"random_state": -1}}, "algorithm_settings[random_state]"),
+    ({"algorithm_settings": {"random_state": 1.5}}, "algorithm_settings[random_state]"),
+    ({"algorithm_settings": {"random_state": "1e3"}}, "algorithm_settings[random_state]"),
+    ({"algorithm_settings": {"random_state": 2**32}}, "algorithm_settings[random_state]"),
+    ({"algorithm_settings": {"random_state": True}}, "algorithm_settings[random_state]"),
+    (
+        {"algorithm": "multivariate-tpe", "algorithm_settings": {"n_ei_candidates": 0}},
+        "algorithm_settings[n_ei_candidates]",
+    ),
+    ({"algorithm": "cmaes", "algorithm_settings": {"sigma": -1}}, "algorithm_settings[sigma]"),
+    ({"algorithm": "cmaes", "algorithm_settings": {"restart_strategy": "often"}}, "algorithm_settings[restart"),
+    ({"algorithm": "hyperband", "algorithm_settings": {"r_l": 0.5, "resource_name": "x"}}, "algorithm_settings[r_l]"),
+    (
+        {"algorithm": "hyperband", "algorithm_settings": {"r_l": 9, "resource_name": "x", "eta": 1}},
+        "algorithm_settings[eta]",
+    ),
+    ({"algorithm": "grid", **space(type="double", min=0, max=1, step=1e-9)}, "search_space[x].step"),
+    ({"algorithm": "grid", **space(type="int", min=0, max=1e9)}, "search_space[x].step"),
     ({"algorithm": "grid"}, "search_space[dropout_rate].step"),
     ({"algorithm": "grid", "max_trials": 5, **space(type="int", min=1, max=4)}, "max_trials"),
     ({"algorithm": "cmaes", **space(**DOUBLE)}, "algorithm"),
@@ -139,6 +164,22 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"node_selector": "zone=a"}, "node_selector"),
     ({"tolerations": "all"}, "tolerations"),
     ({"tolerations": ["all"]}, "tolerations"),
+    ({"node_selector": {"gpu": True}}, "node_selector[gpu]"),
+    ({"node_selector": {"zone": 1.0}}, "node_selector[zone]"),
+    ({"node_selector": {"zone": "a b"}}, "node_selector[zone]"),
+    ({"node_selector": {"a b": "c"}}, "node_selector"),
+    ({"tolerations": [{"key": "gpu", "op": "Exists"}]}, "tolerations[op]"),
+    ({"tolerations": [{"key": "gpu", "operator": "In"}]}, "tolerations[operator]"),
+    ({"tolerations": [{"key": "gpu", "effect": "Never"}]}, "tolerations[effect]"),
+    ({"tolerations": [{"key": "gpu", "operator": "Exists", "value": "a100"}]}, "tolerations[value]"),
+    ({"tolerations": [{"key": "gpu", "value": True}]}, "tolerations[value]"),
+    ({"tolerations": [{"value": "a100"}]}, "tolerations[key]"),
+    ({"tolerations": [{}]}, "tolerations[key]"),
+    ({"tolerations": [{"key": "gpu", "tolerationSeconds": 3}]}, "tolerations[tolerationSeconds]"),
+    (
+        {"tolerations": [{"key": "gpu", "effect": "NoExecute", "tolerationSeconds": "3"}]},
+        "tolerations[tolerationSeconds]",
+    ),
     ({"image_pull_secret": "Not A Name"}, "image_pull_secret"),
     ({"accuracy_floor": 1.1}, "accuracy_floor"),
     ({"accuracy_floor": -0.1}, "accuracy_floor"),
@@ -288,6 +329,21 @@ def test_the_service_has_a_place_of_its_own() -> None:
     compute = translation.serve_spec(parameters, "run-1", ModelRef("/")).compute
     assert (dict(compute.node_selector), compute.tolerations) == ({"pool": "cpu"}, ({"key": "pool"},))
     assert (compute.gpus, compute.gpu_resource, compute.memory) == (2, "amd.com/gpu", "8Gi")
+
+
+def test_seconds_of_a_toleration_are_whole_again() -> None:
+    toleration = {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300.0}
+    made = translation.tune_spec(Parameters.complete({"tolerations": [toleration]}), "run", "/").compute.tolerations
+    assert made == ({**toleration, "tolerationSeconds": 300},)
+    assert isinstance(made[0]["tolerationSeconds"], int)
+
+
+@pytest.mark.parametrize(
+    ("last", "step", "values"), [(0.3, 0.1, (0, 0.1, 0.2, 0.3)), (1, 0.4, (0, 0.4, 0.8)), (0.05, 0.1, (0,))]
+)
+def test_points_of_a_grid_are_what_was_written(last: float, step: float, values: tuple[float, ...]) -> None:
+    (x,) = read_space({"x": {"type": "double", "min": 0.0, "max": last, "step": step}})
+    assert x.grid == values
 
 
 def test_more_parallel_or_failed_than_trials_counts_as_all() -> None:

@@ -13,8 +13,9 @@ Nothing here knows how an engine works, and nothing here touches a disk or a net
 
 from __future__ import annotations
 
+from hyperflow.specs.algorithms import ALGORITHMS
 from hyperflow.specs.data import DataRef
-from hyperflow.specs.search import ALGORITHMS, Algorithm, Dimension, Direction, Distribution, EarlyStopping, Objective
+from hyperflow.specs.search import Algorithm, Dimension, Direction, Distribution, EarlyStopping, Objective
 from hyperflow.specs.serve import RUNTIMES, Endpoint, ModelRef, ServeSpec
 from hyperflow.specs.train import TrainResult, TrainSpec
 from hyperflow.specs.trainer import Compute, Trainer

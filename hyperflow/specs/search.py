@@ -6,29 +6,18 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from decimal import Decimal
 from typing import Literal
 
 from hyperflow.errors import InvalidParameter, one_of
-from hyperflow.specs.values import PARAMETER_NAME, Value, format_value, freeze, is_number, reads_as_number, whole
+from hyperflow.specs.algorithms import ALGORITHMS, check_settings
+from hyperflow.specs.values import PARAMETER_NAME, Value, format_value, freeze, is_number, whole
 
 ParameterType = Literal["double", "int", "discrete", "categorical"]
 Distribution = Literal["uniform", "logUniform"]
 Direction = Literal["maximize", "minimize"]
 
-ALGORITHMS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "random": frozenset({"random_state"}),
-        "grid": frozenset({"random_state"}),
-        "tpe": frozenset({"gamma", "prior_weight", "n_EI_candidates", "random_state"}),
-        "multivariate-tpe": frozenset({"n_startup_trials", "n_ei_candidates", "random_state"}),
-        "cmaes": frozenset({"sigma", "restart_strategy", "random_state"}),
-        "sobol": frozenset({"random_state"}),
-        "hyperband": frozenset({"r_l", "resource_name", "eta", "random_state"}),
-    }
-)
-"""Katib's algorithm names that both engines have, and the settings each takes (Katib v0.19)."""
-
+_LARGEST_GRID = 10_000
 _METRIC_NAME = re.compile(r"[A-Za-z0-9_|-]+")
 
 
@@ -77,7 +66,10 @@ class Dimension:
         if self.values:
             raise InvalidParameter(f"{where}.values", list(self.values), "min and max for this type, not values")
         if self.min > self.max:
-            raise InvalidParameter(f"{where}.min", self.min, f"a number up to max, which is {self.max}")
+            raise InvalidParameter(f"{where}.min", self.min, f"a number below max, which is {self.max}")
+        if self.min == self.max:
+            remedy = "a number above min; a value that is always the same goes to trainer_arguments, not here"
+            raise InvalidParameter(f"{where}.max", self.max, remedy)
         if self.step < 0:
             raise InvalidParameter(f"{where}.step", self.step, "0 for none, or a positive number")
         if self.distribution not in ("uniform", "logUniform"):
@@ -104,12 +96,12 @@ class Dimension:
         """Every value there is to try, or None where there are endlessly many."""
         if self.type in ("discrete", "categorical"):
             return self.values
-        step = self.step or (1.0 if self.type == "int" else 0.0)
-        if not step:
+        if self.type == "int":
+            return tuple(range(int(self.min), int(self.max) + 1, int(self.step) or 1))
+        if not self.step:
             return None
-        count = math.floor((self.max - self.min) / step + 1e-9) + 1
-        numbers = [self.min + index * step for index in range(count)]
-        return tuple(int(number) for number in numbers) if self.type == "int" else tuple(numbers)
+        first, last, step = (Decimal(repr(number)) for number in (self.min, self.max, self.step))
+        return tuple(float(first + index * step) for index in range(int((last - first) // step) + 1))
 
 
 @dataclass(frozen=True)
@@ -166,16 +158,7 @@ class Algorithm:
         if self.name not in ALGORITHMS:
             raise InvalidParameter("algorithm", self.name, one_of(ALGORITHMS))
         freeze(self, "settings", {key: format_value(value) for key, value in self.settings.items()})
-        for key, value in self.settings.items():
-            if key not in ALGORITHMS[self.name]:
-                allowed = f"settings that {self.name} has: {one_of(ALGORITHMS[self.name])}"
-                raise InvalidParameter(f"algorithm_settings[{key}]", value, allowed)
-            if key not in ("resource_name", "restart_strategy") and not reads_as_number(value):
-                raise InvalidParameter(f"algorithm_settings[{key}]", value, "a number")
-        if self.name == "hyperband":
-            for key in ("r_l", "resource_name"):
-                if key not in self.settings:
-                    raise InvalidParameter("algorithm_settings", dict(self.settings), f"hyperband's {key} too")
+        check_settings(self.name, self.settings)
 
     def check(self, space: Sequence[Dimension], max_trials: int) -> None:
         """Refuse a search space that this algorithm cannot search.
@@ -184,15 +167,7 @@ class Algorithm:
             InvalidParameter: The space, or the number of trials, does not suit the algorithm.
         """
         if self.name == "grid":
-            grids = [parameter.grid for parameter in space]
-            for parameter, grid in zip(space, grids, strict=True):
-                if grid is None:
-                    raise InvalidParameter(
-                        f"search_space[{parameter.name}].step",
-                        0,
-                        "a step, as the algorithm is grid and the type double",
-                    )
-            combinations = math.prod(len(grid) for grid in grids if grid is not None)
+            combinations = math.prod(_points(dimension) for dimension in space)
             if max_trials > combinations:
                 raise InvalidParameter("max_trials", max_trials, f"at most {combinations}, the grid's combinations")
         elif self.name == "cmaes":
@@ -204,6 +179,18 @@ class Algorithm:
                 raise InvalidParameter(
                     "algorithm_settings[resource_name]", resource, "a parameter of type int in the search space"
                 )
+
+
+def _points(dimension: Dimension) -> int:
+    """Count a dimension's values in a grid."""
+    where, step = f"search_space[{dimension.name}].step", dimension.step
+    if dimension.type == "double" and not step:
+        raise InvalidParameter(where, step, "a step, as the algorithm is grid and the type double")
+    if dimension.type in ("double", "int") and (dimension.max - dimension.min) / (step or 1) >= _LARGEST_GRID:
+        raise InvalidParameter(
+            where, step, f"a larger step: a grid takes at most {_LARGEST_GRID} values of a parameter"
+        )
+    return len(dimension.grid or ())
 
 
 @dataclass(frozen=True)

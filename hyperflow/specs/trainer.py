@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hyperflow.errors import InvalidParameter
+from hyperflow.specs.placement import check_node_selector, toleration
 from hyperflow.specs.values import LABEL, Value, check_quantity, check_values, format_value, freeze, whole
 
 _RESOURCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
@@ -92,4 +93,6 @@ class Compute:
         for name, what in (("image_pull_secret", "a Secret"), ("priority_class", "a PriorityClass")):
             if (value := getattr(self, name)) and not LABEL.fullmatch(value):
                 raise InvalidParameter(name, value, f"the name of {what}, or nothing")
+        check_node_selector(self.node_selector)
         freeze(self, "node_selector", self.node_selector)
+        object.__setattr__(self, "tolerations", tuple(toleration(each) for each in self.tolerations))
