@@ -90,13 +90,17 @@ class Store:
             return self._record("MODIFIED", key, item)
 
     def set_status(self, key: Key, namespace: str, name: str, **status: Any) -> bool:
-        """Merge fields into an object's status, as a controller does; return whether the object was there."""
+        """Merge fields into an object's status, as a controller does; return whether the object was there.
+
+        A field that is None is left out.
+        """
         with self.changed:
             item = self._objects.get((key, namespace, name))
             if item is None:
                 return False
             before = copy.deepcopy(item.get("status", {}))
-            item.setdefault("status", {}).update(copy.deepcopy(status))
+            merged = {**before, **copy.deepcopy(status)}
+            item["status"] = {name: value for name, value in merged.items() if value is not None}
             if item["status"] != before:
                 self._record("MODIFIED", key, item)
             return True

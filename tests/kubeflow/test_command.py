@@ -25,7 +25,12 @@ def run_trial(trainer: Trainer, space: tuple[Dimension, ...], values: dict[str, 
     """Do to a trial what Katib and the kubelet do, and return the argv that arrives."""
     template = experiment(tuning(trainer=trainer, search_space=space))["spec"]["trialTemplate"]
     container = substituted(template, values)["spec"]["template"]["spec"]["containers"][0]
-    words = [expand(word, {"HOME": "/tmp", "x": "y"}) for word in container["command"]]
+    return arrived(container["command"])
+
+
+def arrived(command: list[str]) -> list[str]:
+    """Start a container's command as the kubelet does, and return the argv that the program sees."""
+    words = [expand(word, {"HOME": "/tmp", "x": "y"}) for word in command]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
     argv: list[str] = json.loads(done.stdout)
     return argv
@@ -37,6 +42,18 @@ def test_trial_gets_its_arguments_unchanged(text: str) -> None:
     space = (Dimension("x", "double", 0, 1), Dimension("kind", "categorical", values=("a b;c", "d*")))
     argv = run_trial(trainer, space, {"x": "0.25", "kind": "a b;c"})
     assert argv == [text, f"--data-path={DATA}", "--epochs=1", f"--note={text}", "--x=0.25", "--kind=a b;c"]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_worker_of_a_trial_gets_what_its_chief_gets(text: str) -> None:
+    """Katib wraps the chief's words for a shell and leaves the worker's alone."""
+    space = (Dimension("x", "double", 0, 1), Dimension("kind", "categorical", values=("a b;c", "d*")))
+    spec = tuning(trainer=Trainer((*ECHO, text), {"note": text}, "image"), search_space=space, workers=2)
+    job = substituted(experiment(spec)["spec"]["trialTemplate"], {"x": "0.25", "kind": "a b;c"})
+    replicas = job["spec"]["tfReplicaSpecs"]
+    containers = [replicas[kind]["template"]["spec"]["containers"][0] for kind in ("Chief", "Worker")]
+    chief, worker = (arrived(container["command"]) for container in containers)
+    assert worker == chief == [text, f"--data-path={DATA}", "--epochs=1", f"--note={text}", "--x=0.25", "--kind=a b;c"]
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,6 +70,14 @@ def test_training_gets_its_arguments_unchanged(text: str) -> None:
     argv = [expand(word, {"HOME": "/tmp"}) for word in words]
     assert argv[3] == text
     assert f"--note={text}" in argv
+
+
+@pytest.mark.parametrize(
+    ("word", "expanded"),
+    [("$(HOME)", "/tmp"), ("$$(HOME)", "$(HOME)"), ("$(A$$B)", "$(A$$B)"), ("$(NO)$$", "$(NO)$"), ("$(a", "$(a")],
+)
+def test_kubelet_stand_in_expands_as_the_real_one(word: str, expanded: str) -> None:
+    assert expand(word, {"HOME": "/tmp"}) == expanded
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "tab\there", "${trialParameters.y}", "${trialSpec.Name}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import jsonschema
 import pytest
 import yaml
 
+from hyperflow.engines.kubeflow import KubeflowEngine, trials
 from hyperflow.engines.kubeflow.manifests import KServe, Manifest, experiment, inference_service, tfjob
 from hyperflow.engines.kubeflow.manifests import service as services
 from hyperflow.errors import Conflict, InvalidParameter
 from hyperflow.specs import Algorithm, Compute, Dimension, EarlyStopping, Objective, Trainer
 from hyperflow.volume import MOUNT_PATH
+from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.specs import BIG, model, serving, training, tuning
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +127,117 @@ def test_parameter_of_the_space_wins_over_the_number_of_epochs() -> None:
     command = trial["spec"]["template"]["spec"]["containers"][0]["command"]
     assert "'--epochs=${trialParameters.epochs}'" in command
     assert len([word for word in command if "--epochs" in word]) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("loss=0.25 accuracy=1", [("loss", "0.25"), ("accuracy", "1")]),
+        ("loss = -1.5e-3", [("loss", "-1.5e-3")]),
+        ("loss=.5", [("loss", ".5")]),
+        ("loss=nan accuracy=1", [("accuracy", "1")]),
+        ("loss=inf", []),
+        ("loss=-inf", []),
+        ("loss=", []),
+        ("loss=NaN", []),
+    ],
+)
+def test_collector_takes_finite_numbers_alone(line: str, found: list[tuple[str, str]]) -> None:
+    """The pattern keeps to what Go's and Python's expressions have in common."""
+    source = experiment(tuning())["spec"]["metricsCollectorSpec"]["source"]
+    (pattern,) = source["filter"]["metricsFormat"]
+    assert re.findall(pattern, line) == found
+    assert ";" not in pattern  # Katib joins patterns with it
+
+
+def test_grid_over_doubles_has_every_point() -> None:
+    """Katib would make three of them, as 0.1 + 0.1 + 0.1 is more than 0.3."""
+    space = (Dimension("x", "double", 0, 0.3, step=0.1), Dimension("k", "int", 1, 7, step=3))
+    spec = tuning(search_space=space, algorithm=Algorithm("grid"))
+    x, k = experiment(spec)["spec"]["parameters"]
+    assert x == {"name": "x", "parameterType": "discrete", "feasibleSpace": {"list": ["0", "0.1", "0.2", "0.3"]}}
+    assert k["feasibleSpace"]["step"] == "3"
+    assignments = [{"name": "x", "value": "0"}, {"name": "k", "value": "7"}]
+    item = {
+        "metadata": {"name": "t", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"parameterAssignments": assignments},
+    }
+    (trial,) = trials.read(spec, [item])
+    assert (trial.parameters, type(trial.parameters["x"])) == ({"x": 0.0, "k": 7}, float)
+
+
+HYPERBAND = Algorithm("hyperband", {"r_l": "9", "resource_name": "k"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"search_space": (Dimension("k", "int", 1, 9, step=4),)}, r"search_space\[k\].min"),
+        ({"search_space": (Dimension("k", "int", 0, 9, step=4),)}, r"search_space\[k\].max"),
+        ({"search_space": (Dimension("x", "double", 0.1, 0.5, step=0.2),)}, r"search_space\[x\].min"),
+        (
+            {"search_space": (Dimension("x", "double", 1, 2, distribution="logUniform"),), "algorithm": "sobol"},
+            r"search_space\[x\].distribution",
+        ),
+        ({"algorithm": HYPERBAND, "max_trials": 9, "parallel_trials": 8}, "parallel_trials"),
+        ({"algorithm": HYPERBAND, "max_trials": 8, "parallel_trials": 8}, "parallel_trials"),
+        (
+            {
+                "algorithm": HYPERBAND,
+                "search_space": (Dimension("k", "int", 1, 9), Dimension("x", "double", 0, 1, 0.5)),
+            },
+            r"search_space\[x\].step",
+        ),
+        (
+            {
+                "algorithm": HYPERBAND,
+                "search_space": (Dimension("k", "int", 1, 9), Dimension("x", "discrete", values=(0.5, 1))),
+            },
+            r"search_space\[x\].values",
+        ),
+    ],
+)
+def test_what_katib_would_search_otherwise_is_refused(changes: dict[str, Any], named: str) -> None:
+    algorithm = changes.get("algorithm", "tpe")
+    fields: dict[str, Any] = {
+        "search_space": (Dimension("k", "int", 1, 9),),
+        **changes,
+        "algorithm": Algorithm(algorithm) if isinstance(algorithm, str) else algorithm,
+    }
+    with pytest.raises(InvalidParameter, match=named):
+        experiment(tuning(**fields))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search_space": (Dimension("k", "int", 0, 8, step=4),)},
+        {"search_space": (Dimension("x", "double", 0.1, 0.7, step=0.1),)},
+        {"search_space": (Dimension("k", "int", 1, 9, step=4),), "algorithm": Algorithm("multivariate-tpe")},
+        {"search_space": (Dimension("k", "int", 1, 9),), "algorithm": HYPERBAND, "max_trials": 9, "parallel_trials": 9},
+    ],
+)
+def test_what_katib_searches_truly_is_admitted(changes: dict[str, Any]) -> None:
+    assert experiment(tuning(**changes))["kind"] == "Experiment"
+
+
+def test_check_refuses_what_katib_cannot_search_before_it_asks_the_cluster(
+    emulator: Emulator, engine: KubeflowEngine
+) -> None:
+    spec = tuning(search_space=(Dimension("k", "int", 1, 9),), algorithm=HYPERBAND, max_trials=20)
+    for refused in (lambda: engine.check(spec, training(), serving()), lambda: engine.tune(spec)):
+        with pytest.raises(InvalidParameter, match="parallel_trials"):
+            refused()
+    assert not [request for request in emulator.requests if request.verb == "create"]
+
+
+def test_first_failure_without_retries_leaves_the_failed_pods() -> None:
+    """A limit of 0 has the operator delete all pods, and with them the logs that say why."""
+    job = tfjob(training(retries=0))["spec"]
+    trial = experiment(tuning(workers=2))["spec"]["trialTemplate"]["trialSpec"]["spec"]
+    for spec in (job, trial):
+        assert "backoffLimit" not in spec["runPolicy"]
+        assert {replica["restartPolicy"] for replica in spec["tfReplicaSpecs"].values()} == {"Never"}
 
 
 def test_path_outside_the_volume_is_refused() -> None:

@@ -42,7 +42,8 @@ def kubeflow_world(folder: Path) -> Iterator[KubeflowEngine]:
 @contextmanager
 def controllers(emulator: Emulator, volume: Path) -> Iterator[None]:
     """Run the control plane."""
-    kubelet, kserve, katib = Kubelet(emulator, volume), KServe(emulator, volume), Katib(emulator)
+    kubelet, kserve = Kubelet(emulator, volume), KServe(emulator, volume)
+    katib = Katib(emulator, kubelet)
     parts: list[Controller] = [kubelet, JobController(emulator), TrainingOperator(emulator), katib, kserve]
     stop = threading.Event()
 

@@ -8,7 +8,7 @@ from hyperflow import progress
 from hyperflow.engines.base import Engine
 from hyperflow.engines.kubeflow import evidence, manifests, preflight
 from hyperflow.engines.kubeflow.cluster import Cluster
-from hyperflow.engines.kubeflow.manifests import KServe
+from hyperflow.engines.kubeflow.manifests import KServe, searchable
 from hyperflow.engines.kubeflow.manifests.common import Manifest
 from hyperflow.engines.kubeflow.manifests.tfjob import require_image
 from hyperflow.engines.kubeflow.preflight import Check
@@ -71,6 +71,7 @@ class KubeflowEngine(Engine):
 
     def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         require_image(tune.trainer, tune.compute)
+        searchable.check(tune)
         if serve.compute.gpus and serve.runtime == "hyperflow" and uses_no_gpu(serve.image):
             allowed = f"0 with the image {serve.image}, whose TensorFlow uses none; or give another serving_image"
             raise InvalidParameter("serving_gpus", serve.compute.gpus, allowed)

@@ -5,6 +5,8 @@ Three readers stand between a manifest and the trainer's argv, each with its own
     Katib      replaces `${trialParameters.x}` in the JSON text of the trial, then joins the words with spaces
     kubelet    expands `$(NAME)` and takes `$$` for `$`
     sh -c      splits and expands what Katib joined
+
+Katib joins the words of a trial's primary container alone; every other replica gets them as they are.
 """
 
 from __future__ import annotations
@@ -25,22 +27,40 @@ def literal(argv: Iterable[str]) -> list[str]:
 
 
 def trial(trainer: Trainer, data_path: str, space: Sequence[Dimension], epochs: int) -> list[str]:
-    """Write a trial's argv with a placeholder for each parameter, so that it survives Katib, kubelet and shell.
+    """Write the argv of a trial's primary container, so that it survives Katib, kubelet and shell.
+
+    Each parameter has a placeholder in it.
 
     Raises:
         InvalidParameter: A word or a categorical value that one of the three would change.
     """
-    for parameter in space:
-        _check_choices(parameter)
-    varied = {parameter.name: placeholder(parameter.name) for parameter in space}
-    slots = {f"--{name}={value}" for name, value in varied.items()}
-    argv = trainer.argv(data_path, varied, epochs)
+    slots, argv = _slots(space), _argv(trainer, data_path, space, epochs)
     return [f"'{word}'" if word in slots else shlex.quote(_escaped(word)) for word in argv]
+
+
+def trial_replica(trainer: Trainer, data_path: str, space: Sequence[Dimension], epochs: int) -> list[str]:
+    """Write the argv of a trial's other containers, which no shell reads.
+
+    Raises:
+        InvalidParameter: A word or a categorical value that Katib or the kubelet would change.
+    """
+    slots, argv = _slots(space), _argv(trainer, data_path, space, epochs)
+    return [word if word in slots else _escaped(word) for word in argv]
 
 
 def placeholder(name: str) -> str:
     """Name what Katib replaces by a parameter's value."""
     return f"${{trialParameters.{name}}}"
+
+
+def _argv(trainer: Trainer, data_path: str, space: Sequence[Dimension], epochs: int) -> list[str]:
+    for parameter in space:
+        _check_choices(parameter)
+    return trainer.argv(data_path, {parameter.name: placeholder(parameter.name) for parameter in space}, epochs)
+
+
+def _slots(space: Sequence[Dimension]) -> set[str]:
+    return {f"--{parameter.name}={placeholder(parameter.name)}" for parameter in space}
 
 
 def _escaped(word: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hyperflow.engines.kubeflow.manifests import command, tfjob
+from hyperflow.engines.kubeflow.manifests import command, searchable, tfjob
 from hyperflow.engines.kubeflow.manifests.common import (
     SIDECAR_OPT_OUT,
     SPEC_ANNOTATION,
@@ -28,15 +28,24 @@ if TYPE_CHECKING:
 
 JOB_CONTAINER = "trainer"
 
+EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
+"""Katib's own, on trials, on the algorithm's pods and on those that it gives a collector; we set it on the others."""
+
+_FINITE = r"([\w|-]+)\s*=\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[Ee][+-]?\d+)?)"
+"""What a metric looks like: Katib's own filter takes `loss=nan` for an empty value, on which a search hangs."""
+
 
 def experiment(spec: TuneSpec) -> Manifest:
     """Build the Experiment of a search.
 
     Raises:
-        InvalidParameter: The trainer has no image, or its command cannot pass through Katib unchanged.
+        InvalidParameter: The trainer has no image, its command cannot pass through Katib unchanged, or Katib cannot
+            search the space as asked.
     """
     from kubeflow import katib
     from kubernetes.client import V1ObjectMeta
+
+    searchable.check(spec)
 
     return plain(
         katib.V1beta1Experiment(
@@ -46,7 +55,7 @@ def experiment(spec: TuneSpec) -> Manifest:
                 name=spec.name, labels=labels(spec.run_id), annotations={SPEC_ANNOTATION: fingerprint(spec)}
             ),
             spec=katib.V1beta1ExperimentSpec(
-                parameters=[_parameter(parameter) for parameter in spec.search_space],
+                parameters=[_parameter(parameter, spec.algorithm.name) for parameter in spec.search_space],
                 objective=_objective(spec),
                 algorithm=_algorithm(spec),
                 early_stopping=_early_stopping(spec),
@@ -54,7 +63,8 @@ def experiment(spec: TuneSpec) -> Manifest:
                 parallel_trial_count=spec.parallel_trials,
                 max_failed_trial_count=spec.max_failed_trials,
                 metrics_collector_spec=katib.V1beta1MetricsCollectorSpec(
-                    collector=katib.V1beta1CollectorSpec(kind="StdOut")
+                    collector=katib.V1beta1CollectorSpec(kind="StdOut"),
+                    source=katib.V1beta1SourceSpec(filter=katib.V1beta1FilterSpec(metrics_format=[_FINITE])),
                 ),
                 resume_policy="Never",
                 trial_template=_trial_template(spec),
@@ -63,9 +73,14 @@ def experiment(spec: TuneSpec) -> Manifest:
     )
 
 
-def _parameter(parameter: Dimension) -> V1beta1ParameterSpec:
+def _parameter(parameter: Dimension, algorithm: str) -> V1beta1ParameterSpec:
+    """Describe a dimension; a grid gets a list in place of steps, where Katib's arithmetic can lose the last."""
     from kubeflow import katib
 
+    if algorithm == "grid" and parameter.type == "double":
+        points = [format_value(value) for value in parameter.grid or ()]
+        space = katib.V1beta1FeasibleSpace(list=points)
+        return katib.V1beta1ParameterSpec(name=parameter.name, parameter_type="discrete", feasible_space=space)
     if parameter.type in ("double", "int"):
         space = katib.V1beta1FeasibleSpace(
             min=format_value(parameter.min),
@@ -121,20 +136,28 @@ def _trial_template(spec: TuneSpec) -> V1beta1TrialTemplate:
             katib.V1beta1TrialParameterSpec(name=parameter.name, reference=parameter.name)
             for parameter in spec.search_space
         ],
-        trial_spec=_job(spec) if spec.workers == 1 else tfjob.trial(spec, _command(spec)),
+        trial_spec=_job(spec) if spec.workers == 1 else tfjob.trial(spec, *_commands(spec), _labels(spec)),
         retain=True,
     )
 
 
-def _command(spec: TuneSpec) -> list[str]:
-    return command.trial(spec.trainer, in_pod(spec.data_path, "data_path"), spec.search_space, spec.epochs)
+def _commands(spec: TuneSpec) -> tuple[list[str], list[str]]:
+    """Return the words of the primary container, and those of the others."""
+    given = spec.trainer, in_pod(spec.data_path, "data_path"), spec.search_space, spec.epochs
+    return command.trial(*given), command.trial_replica(*given)
+
+
+def _labels(spec: TuneSpec) -> dict[str, str]:
+    return {EXPERIMENT_LABEL: spec.name}
 
 
 def _job(spec: TuneSpec) -> Manifest:
     from kubernetes import client
 
     tfjob.require_image(spec.trainer, spec.compute)
-    template = pod_template(JOB_CONTAINER, spec.trainer.image, _command(spec), environment(), spec.compute, spec.claim)
+    words, _ = _commands(spec)
+    template = pod_template(JOB_CONTAINER, spec.trainer.image, words, environment(), spec.compute, spec.claim)
+    template.metadata.labels |= _labels(spec)
     job = client.V1Job(
         api_version="batch/v1",
         kind="Job",

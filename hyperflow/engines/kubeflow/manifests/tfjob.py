@@ -61,20 +61,31 @@ def tfjob(spec: TrainSpec) -> Manifest:
                 labels={**labels(spec.run_id), **queue_label(spec.compute)},
                 annotations={SPEC_ANNOTATION: fingerprint(spec)},
             ),
-            spec=_job_spec(template, replicas, spec.compute, spec.retries, spec.timeout + GRACE),
+            spec=_job_spec(
+                dict.fromkeys(replicas, template), replicas, spec.compute, spec.retries, spec.timeout + GRACE
+            ),
         )
     )
 
 
-def trial(spec: TuneSpec, words: Sequence[str]) -> Manifest:
-    """Build the TFJob of one trial: no name (Katib gives it), and one failure ends it."""
-    template = _template(spec, words, environment())
+def trial(spec: TuneSpec, primary: Sequence[str], others: Sequence[str], pod_labels: Mapping[str, str]) -> Manifest:
+    """Build the TFJob of one trial: no name (Katib gives it), and one failure ends it.
+
+    Args:
+        spec: The search.
+        primary: The chief's words, which Katib hands to a shell.
+        others: The workers' words, which it leaves alone.
+        pod_labels: Labels of the pods.
+    """
+    templates = {"Chief": _template(spec, primary, environment()), "Worker": _template(spec, others, environment())}
+    for template in templates.values():
+        template.metadata.labels |= pod_labels
     replicas = {"Chief": 1, "Worker": spec.workers - 1}
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": "TFJob",
         "metadata": {"labels": queue_label(spec.compute)},
-        "spec": plain(_job_spec(template, replicas, spec.compute, 0, spec.timeout)),
+        "spec": plain(_job_spec(templates, replicas, spec.compute, 0, spec.timeout)),
     }
 
 
@@ -104,12 +115,20 @@ def _template(spec: TrainSpec | TuneSpec, words: Sequence[str], env: Mapping[str
 
 
 def _job_spec(
-    template: V1PodTemplateSpec, replicas: Mapping[str, int], compute: Compute, retries: int, deadline: int
+    templates: Mapping[str, V1PodTemplateSpec],
+    replicas: Mapping[str, int],
+    compute: Compute,
+    retries: int,
+    deadline: int,
 ) -> KubeflowOrgV1TFJobSpec:
-    """Describe the replicas; what runs on at the end is stopped, what has ended stays to be read."""
+    """Describe the replicas; what runs on at the end is stopped, what has ended stays to be read.
+
+    Without retries the first failure ends the job by itself; a limit of 0 has the operator delete the failed pods too.
+    """
     from kubeflow import training
 
-    template.spec.restart_policy = None
+    for template in templates.values():
+        template.spec.restart_policy = None
     policy = "ExitCode" if retries else "Never"
     scheduling = training.KubeflowOrgV1SchedulingPolicy(
         min_available=sum(replicas.values()), queue=compute.queue or None
@@ -117,12 +136,12 @@ def _job_spec(
     return training.KubeflowOrgV1TFJobSpec(
         run_policy=training.KubeflowOrgV1RunPolicy(
             clean_pod_policy="Running",
-            backoff_limit=retries,
+            backoff_limit=retries or None,
             active_deadline_seconds=deadline,
             scheduling_policy=scheduling if compute.gang else None,
         ),
         tf_replica_specs={
-            kind: training.KubeflowOrgV1ReplicaSpec(replicas=count, restart_policy=policy, template=template)
+            kind: training.KubeflowOrgV1ReplicaSpec(replicas=count, restart_policy=policy, template=templates[kind])
             for kind, count in replicas.items()
             if count
         },
