@@ -82,7 +82,7 @@ class KubeflowEngine(Engine):
     def _tune(self, spec: TuneSpec) -> TuneResult:
         preflight.require(preflight.for_tuning(self.cluster, spec))
         with evidence.kept(spec.run_id, "tune"):
-            return Tuning(self.cluster, spec, self.report).run()
+            return Tuning(self.cluster, spec, self.report, self._act_seconds, self._start_seconds).run()
 
     def _train(self, spec: TrainSpec) -> TrainResult:
         preflight.require(preflight.for_training(self.cluster, spec))

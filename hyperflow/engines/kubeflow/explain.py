@@ -13,7 +13,7 @@ COLLECTOR = "metrics-logger-and-collector"
 
 _LOG_LINES = 15
 _EVENTS = 4
-_SIGNALS = 128
+_SIGNALS = range(129, 129 + 64)
 _RESTARTS = 2
 _STUCK = ("CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 
@@ -27,6 +27,7 @@ _HINTS = (
     ("FailedMount", "see whether the claim is bound and can be mounted on several nodes (ReadWriteMany)"),
     ("FailedAttachVolume", "see whether the claim is bound and can be mounted on several nodes (ReadWriteMany)"),
     ("exceeded quota", "ask for less, or have the namespace's quota raised"),
+    ("unable to find main pid", "have the trainer run for two seconds at least: Katib's collector missed its process"),
     ("DeadlineExceeded", "raise the time limit"),
     ("No space left", "free some space on the volume"),
     ("Permission denied", "make the volume writable for user 1000 (manifests/ has a job for it)"),
@@ -56,10 +57,12 @@ def not_ready(item: Manifest) -> list[str]:
     ]
 
 
-def suggestion(cluster: Cluster, experiment: str) -> list[str]:
-    """Word why the search algorithm failed; Katib tells it only here."""
+def suggestion(cluster: Cluster, experiment: str, *, waiting: bool = False) -> list[str]:
+    """Word why the search algorithm failed, or what it waits for; Katib tells it only here."""
     item = cluster.get(SUGGESTION, experiment)
-    return [f"suggestion {line}" for line in conditions(item)] if item else []
+    if item is None:
+        return ["there is no suggestion: Katib has not asked its algorithm yet"] if waiting else []
+    return [f"suggestion {line}" for line in [*conditions(item), *(not_ready(item) if waiting else [])]]
 
 
 def events(cluster: Cluster, names: Iterable[str]) -> list[str]:
@@ -102,7 +105,7 @@ def container_state(container: Manifest) -> str:
     ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
     if ended and ended["exitCode"]:
         code = ended["exitCode"]
-        killed = f", signal {code - _SIGNALS}" if code > _SIGNALS else ""
+        killed = f", signal {code - 128}" if code in _SIGNALS else ""
         reason = f" ({ended['reason']}{killed})" if ended.get("reason") else ""
         return f"ended with exit code {code}{reason} {ended.get('message', '')}".strip()
     waiting = state.get("waiting", {})

@@ -24,6 +24,10 @@ _STATUSES: tuple[tuple[str, Status], ...] = (
 )
 
 
+ENDS = tuple(kind for kind, _ in _STATUSES)
+"""The conditions in which a trial has ended."""
+
+
 def read(spec: TuneSpec, items: Iterable[Manifest]) -> tuple[Trial, ...]:
     """Read all trials, in the order they were made."""
     in_order = sorted(items, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
@@ -35,20 +39,28 @@ def is_usable(value: float | None) -> bool:
     return value is not None and math.isfinite(value) and abs(value) < PENALTY
 
 
+def objective(spec: TuneSpec, observed: Manifest) -> float | None:
+    """Return the objective's value in a trial's status or in an Experiment's optimum; None where it is no number."""
+    strategy = "max" if spec.objective.direction == "maximize" else "min"
+    return _number(_observed(observed).get(spec.objective.metric, {}).get(strategy))
+
+
+def _observed(status: Manifest) -> dict[str, Manifest]:
+    metrics = (status.get("observation") or {}).get("metrics") or []
+    return {metric["name"]: metric for metric in metrics}
+
+
 def _trial(spec: TuneSpec, item: Manifest) -> Trial:
     status = item.get("status", {})
     assignments = {entry["name"]: entry["value"] for entry in item["spec"].get("parameterAssignments", [])}
-    observed = {metric["name"]: metric for metric in status.get("observation", {}).get("metrics") or []}
-    strategy = "max" if spec.objective.direction == "maximize" else "min"
-    objective = observed.get(spec.objective.metric, {})
-    latest = {name: _number(metric.get("latest")) for name, metric in observed.items()}
+    latest = {name: _number(metric.get("latest")) for name, metric in _observed(status).items()}
     return Trial(
         name=item["metadata"]["name"],
         status=next((name for kind, name in _STATUSES if condition(item, kind)), "running"),
         parameters={p.name: _value(p, assignments[p.name]) for p in spec.search_space if p.name in assignments},
-        value=_number(objective.get(strategy)),
+        value=objective(spec, status),
         metrics={name: value for name, value in latest.items() if value is not None},
-        seconds=_seconds(status),
+        seconds=_seconds(item),
     )
 
 
@@ -68,8 +80,10 @@ def _number(text: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _seconds(status: Manifest) -> float:
-    if not (status.get("startTime") and status.get("completionTime")):
+def _seconds(item: Manifest) -> float:
+    """Return how long a trial ran; Katib notes the end of one that was stopped early in its condition alone."""
+    status, stopped = item.get("status", {}), condition(item, "EarlyStopped") or {}
+    started, ended = status.get("startTime"), status.get("completionTime") or stopped.get("lastTransitionTime")
+    if not (started and ended):
         return 0.0
-    start, end = (datetime.fromisoformat(status[key]) for key in ("startTime", "completionTime"))
-    return (end - start).total_seconds()
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()

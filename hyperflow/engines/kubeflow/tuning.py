@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from hyperflow.engines.kubeflow import explain, trials
-from hyperflow.engines.kubeflow.cluster import Cluster
+import time
+
+from hyperflow.engines.kubeflow import explain, starting, trials
+from hyperflow.engines.kubeflow.cluster import Backoff, Cluster, TransientError
+from hyperflow.engines.kubeflow.headway import Headway
 from hyperflow.engines.kubeflow.jobs import condition, create_or_adopt, deleted_unless_ended, seconds_left
 from hyperflow.engines.kubeflow.manifests import experiment
 from hyperflow.engines.kubeflow.manifests.common import Manifest
-from hyperflow.engines.kubeflow.resources import EXPERIMENT, TRIAL
+from hyperflow.engines.kubeflow.manifests.experiment import EXPERIMENT_LABEL
+from hyperflow.engines.kubeflow.resources import EVENT, EXPERIMENT, POD, SUGGESTION, TRIAL
+from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS
 from hyperflow.engines.kubeflow.watch import Change, Feed
-from hyperflow.errors import JobFailed, JobTimeout
+from hyperflow.errors import Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
 from hyperflow.specs import Trial, TuneResult, TuneSpec
 
@@ -22,47 +27,109 @@ _COUNTS = (
 )
 
 
-class Tuning:
-    """One search."""
+_LEFTOVERS_SECONDS = 60.0
 
-    def __init__(self, cluster: Cluster, spec: TuneSpec, report: Report) -> None:
-        self._cluster, self._spec, self._report = cluster, spec, report
-        self._said = ""
+
+class Tuning:
+    """One search.
+
+    Args:
+        cluster: Where it runs.
+        spec: What to search for.
+        report: Told of every step forward.
+        act_seconds: Seconds that Katib has to act on the Experiment.
+        start_seconds: Seconds for which a pod that cannot start is borne.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        spec: TuneSpec,
+        report: Report,
+        act_seconds: float = ACT_SECONDS,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        self._cluster, self._spec, self._report, self._act_seconds = cluster, spec, report, act_seconds
+        self._headway = Headway(spec.name, spec.algorithm.name, start_seconds)
+        self._said: set[str] = set()
 
     def run(self) -> TuneResult:
         """Create or adopt the Experiment and return what it found."""
-        item = create_or_adopt(self._cluster, EXPERIMENT, experiment(self._spec))
-        with deleted_unless_ended(self._cluster, EXPERIMENT, item):
-            ended = self._follow(item)
+        wanted = experiment(self._spec)
+        live = self._cluster.get(EXPERIMENT, self._spec.name)
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            self._await_leftovers()
+        item = create_or_adopt(self._cluster, EXPERIMENT, wanted)
+        with deleted_unless_ended(self._cluster, EXPERIMENT, item), Feed(self._cluster) as feed:
+            self._watch(feed)
+            ended = self._follow(item, feed)
         return self._result(ended)
 
-    def _follow(self, item: Manifest) -> Manifest:
+    def _await_leftovers(self) -> None:
+        """Wait until what a deleted search left has gone: Katib counts every trial of that name as the new one's."""
+        deadline, backoff, name = time.monotonic() + _LEFTOVERS_SECONDS, Backoff(), self._spec.name
+        while left := len(self._trial_items()) + bool(self._cluster.get(SUGGESTION, name)):
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    f"{left} trials and suggestions of an earlier search {name} are still there",
+                    "Katib would take them for this search's",
+                    f"see what keeps them: `kubectl get trials,suggestions -l {EXPERIMENT_LABEL}={name} -o yaml`",
+                )
+            backoff.pause(TransientError("they are being deleted"))
+
+    def _watch(self, feed: Feed) -> None:
+        """Follow the Experiment, its pods (its algorithm's too), and what is told of them and of those never made."""
+        name = self._spec.name
+        feed.watch(EXPERIMENT, fieldSelector=f"metadata.name={name}")
+        feed.watch(POD, labelSelector=f"{EXPERIMENT_LABEL}={name}")
+        feed.watch(EVENT, needed=False, fieldSelector=f"involvedObject.name={name}")
+        for reason in starting.REFUSALS:
+            feed.watch(EVENT, needed=False, fieldSelector=f"reason={reason}")
+
+    def _follow(self, item: Manifest, feed: Feed) -> Manifest:
         name, uid = item["metadata"]["name"], item["metadata"]["uid"]
-        with Feed(self._cluster) as feed:
-            feed.watch(EXPERIMENT, fieldSelector=f"metadata.name={name}")
-            while not _has_ended(item):
-                change = feed.next(seconds_left(item, self._spec.timeout))
-                if change is None:
-                    raise self._timeout(item)
-                if not isinstance(change, Change) or change.object["metadata"]["uid"] != uid:
-                    continue
+        while not _has_ended(item):
+            change = feed.next(self._seconds_left(item))
+            if change is None or self._headway.problem:
+                raise self._given_up(item)
+            if not isinstance(change, Change):
+                continue
+            if change.resource is EXPERIMENT and change.object["metadata"]["uid"] == uid:
                 if change.deleted:
                     raise JobFailed(f"Experiment {name} was deleted while it ran", "", "start a new run")
                 item = change.object
-                self._say(item)
+            self._see(change, item)
         return item
 
-    def _say(self, item: Manifest) -> None:
-        """Report how far the search is, where that has changed."""
-        status = item.get("status", {})
-        done = sum(status.get(field, 0) for _, field in _COUNTS)
-        parts = [f"{status[field]} {word}" for word, field in _COUNTS[1:] if status.get(field)]
-        parts += [f"{status['trialsRunning']} running"] if status.get("trialsRunning") else []
-        best = _best_so_far(item, self._spec)
-        text = ", ".join([best, *parts] if best else parts)
-        if text and f"{done} {text}" != self._said:
-            self._said = f"{done} {text}"
-            self._report(Progress("tune", done, self._spec.max_trials, text))
+    def _see(self, change: Change, item: Manifest) -> None:
+        """Report what a change tells of the search, where it is new."""
+        if change.resource is EXPERIMENT:
+            texts = [_so_far(item, self._spec)]
+        elif change.resource is POD:
+            texts = self._headway.see_pod(change.object, change.deleted)
+        else:
+            texts = [self._headway.see_event(change.object, _open_trials(item))]
+        for text in texts:
+            done = _done(item)
+            if text and f"{done} {text}" not in self._said:
+                self._said.add(f"{done} {text}")
+                self._report(Progress("tune", done, self._spec.max_trials, text))
+
+    def _seconds_left(self, item: Manifest) -> float:
+        """Return for how long to wait for the next change."""
+        left = min(seconds_left(item, self._spec.timeout), self._headway.seconds_left)
+        return left if starting.has_begun(item) else min(left, seconds_left(item, self._act_seconds))
+
+    def _given_up(self, item: Manifest) -> JobFailed:
+        """Word what was waited for in vain; what nobody follows any more must not begin to run later."""
+        if seconds_left(item, self._spec.timeout) <= 0:
+            return self._timeout(item)
+        if problem := self._headway.problem:
+            failure = self._failure(f"the search {self._spec.name} was given up, as {problem}")
+        else:
+            failure = starting.untouched(EXPERIMENT, item, self._act_seconds)
+        self._cluster.delete(EXPERIMENT, item["metadata"]["name"], item["metadata"]["uid"])
+        return failure
 
     def _result(self, item: Manifest) -> TuneResult:
         name = item["metadata"]["name"]
@@ -83,7 +150,7 @@ class Tuning:
         return trials.read(self._spec, self._trial_items())
 
     def _trial_items(self) -> list[Manifest]:
-        selector = f"katib.kubeflow.org/experiment={self._spec.name}"
+        selector = f"{EXPERIMENT_LABEL}={self._spec.name}"
         items: list[Manifest] = self._cluster.list(TRIAL, labelSelector=selector)["items"]
         return items
 
@@ -91,7 +158,7 @@ class Tuning:
         why = "\n".join(self._causes())
         name = self._spec.name
         otherwise = f"mend the cause and start a new run (or `kubectl delete experiment {name}` and retry this one)"
-        return JobFailed(what, why, explain.hint(why, otherwise))
+        return JobFailed(what, why, explain.hint(f"{what}\n{why}", otherwise))
 
     def _causes(self) -> list[str]:
         """Collect conditions, suggestion and trial reasons, events and the log of the last failed trial."""
@@ -123,12 +190,12 @@ class Tuning:
         ]
 
     def _timeout(self, item: Manifest) -> JobTimeout:
-        status = item.get("status", {})
-        done = sum(status.get(field, 0) for _, field in _COUNTS)
-        waiting = f"{done} of {self._spec.max_trials} trials have ended, {status.get('trialsRunning', 0)} run"
-        running = [trial["metadata"]["name"] for trial in self._trial_items() if _is_open(trial)]
-        why = "\n".join([waiting, *(line for name in running[:1] for line in self._pods(name))])
-        what = f"the search {self._spec.name} had not ended after {self._spec.timeout} s"
+        name, spec = self._spec.name, self._spec
+        waiting = f"{_done(item)} of {spec.max_trials} trials have ended, {_open_trials(item)} are open"
+        told = [*explain.suggestion(self._cluster, name, waiting=True), *explain.events(self._cluster, [name])]
+        unended = [trial["metadata"]["name"] for trial in self._trial_items() if _is_open(trial)]
+        why = "\n".join([waiting, *told, *(line for trial in unended[:1] for line in self._pods(trial))])
+        what = f"the search {name} had not ended after {spec.timeout} s"
         return JobTimeout(what, why, explain.hint(why, "raise tune_timeout, or ask for fewer trials or epochs"))
 
 
@@ -137,15 +204,32 @@ def _has_ended(item: Manifest) -> bool:
 
 
 def _is_open(trial: Manifest) -> bool:
-    return not any(condition(trial, kind) for kind in ("Succeeded", "Failed", "Killed", "EarlyStopped"))
+    return not any(condition(trial, kind) for kind in trials.ENDS)
+
+
+def _done(item: Manifest) -> int:
+    status = item.get("status", {})
+    return sum(status.get(field, 0) for _, field in _COUNTS)
+
+
+def _open_trials(item: Manifest) -> int:
+    status = item.get("status", {})
+    return int(status.get("trialsRunning", 0)) + int(status.get("trialsPending", 0))
+
+
+def _so_far(item: Manifest, spec: TuneSpec) -> str:
+    """Word how far the search is, beside the number of trials that have ended."""
+    status = item.get("status", {})
+    parts = [_best_so_far(item, spec)]
+    parts += [f"{status[field]} {word}" for word, field in _COUNTS[1:] if status.get(field)]
+    parts += [f"{status['trialsRunning']} running"] if status.get("trialsRunning") else []
+    return ", ".join(part for part in parts if part)
 
 
 def _best_so_far(item: Manifest, spec: TuneSpec) -> str:
     optimal = item.get("status", {}).get("currentOptimalTrial") or {}
-    metrics = {metric["name"]: metric for metric in optimal.get("observation", {}).get("metrics") or []}
-    strategy = "max" if spec.objective.direction == "maximize" else "min"
-    value = metrics.get(spec.objective.metric, {}).get(strategy)
-    if not value or not optimal.get("bestTrialName"):
+    value = trials.objective(spec, optimal)
+    if not trials.is_usable(value) or not optimal.get("bestTrialName"):
         return ""
     assigned = " ".join(f"{entry['name']}={entry['value']}" for entry in optimal.get("parameterAssignments") or [])
-    return f"best {spec.objective.metric}={value} with {assigned}"
+    return f"best {spec.objective.metric}={value:g} with {assigned}"
