@@ -8,7 +8,9 @@ from hyperflow.engines import Engine
 from hyperflow.specs import ALGORITHMS, Algorithm, Dimension, EarlyStopping
 from tests.conformance.test_engine import trainer, tuning
 
-SPACE = (Dimension("x", "double", 0.0, 1.0, step=0.25), Dimension("k", "int", 1, 3))
+K = Dimension("k", "int", 1, 3)
+STEPPED = (Dimension("x", "double", 0.0, 1.0, step=0.25), K)  # a grid needs steps
+FREE = (Dimension("x", "double", 0.0, 1.0), K)  # Katib's hyperband knows none
 SETTINGS = {"hyperband": {"r_l": "2", "eta": "2", "resource_name": "k"}}
 
 
@@ -18,7 +20,8 @@ class TestTune:
         self, engine: Engine, name: str
     ) -> None:
         algorithm = Algorithm(name, {"random_state": "1", **SETTINGS.get(name, {})})
-        result = engine.tune(tuning(algorithm=algorithm, search_space=SPACE, max_trials=3, parallel_trials=3))
+        space = FREE if name == "hyperband" else STEPPED
+        result = engine.tune(tuning(algorithm=algorithm, search_space=space, max_trials=3, parallel_trials=3))
         assert [trial.status for trial in result.trials] == ["succeeded"] * 3
         assert result.best.value == max(trial.value or 0 for trial in result.trials)
         for trial in result.trials:

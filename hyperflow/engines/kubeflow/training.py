@@ -164,7 +164,7 @@ class Training:
         live = {pod["metadata"]["uid"] for pod in pods}
         lines = [*(why or []), *explain.pod_states(pods)]
         lines += explain.events(self._cluster, [self._spec.name, *(pod["metadata"]["name"] for pod in pods)])
-        lines += explain.log_tail(self._cluster, [pod for pod in pods if pod["status"].get("phase") == "Failed"])
+        lines += explain.log_tail(self._cluster, [pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"])
         gone = [fault for uid, fault in self._faults.items() if uid not in live]
         lines += gone[-1] if gone else []
         text = "\n".join(lines)
@@ -174,7 +174,7 @@ class Training:
 
     def _timeout(self) -> JobTimeout:
         phases = [
-            f"{pod['metadata']['name']} is {pod['status'].get('phase', 'not there')}" for pod in self._pods.values()
+            f"{pod['metadata']['name']} is {pod.get('status', {}).get('phase', 'not there')}" for pod in self._pods.values()
         ]
         failure = self._failure("", [f"waited for: {', '.join(phases) or 'its first pod'}"])
         what = f"the training {self._spec.name} had not ended after {self._spec.timeout} s"
