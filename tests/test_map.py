@@ -54,6 +54,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "kubeflow/test_kustomize.py",
         "cluster/test_kills.py",
     ),
+    "engines/kubeflow/queueing.py": ("kubeflow/test_queue.py",),
     "engines/kubeflow/reap.py": ("kubeflow/test_kustomize.py",),
     "engines/kubeflow/resources.py": ("kubeflow/test_manifests.py",),
     "engines/kubeflow/rollout.py": (

@@ -4,67 +4,69 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from hyperflow.engines.kubeflow import KubeflowEngine
-from hyperflow.errors import HyperflowError, JobTimeout
+from hyperflow.engines.kubeflow.queueing import QueueTime
+from hyperflow.errors import HyperflowError, JobFailed, JobTimeout
 from hyperflow.specs import Compute
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.operators import TFJOBS
-from tests.kubeflow.specs import training
-from tests.kubeflow.store import Object, Refusal
+from tests.kubeflow.specs import training, tuning
+from tests.kubeflow.store import Key, Object, Refusal
 from tests.kubeflow.world import NAMESPACE
 
 SECONDS = 1
 
 
 class Waiting(threading.Thread):
-    """A training that is waited for."""
+    """A step that waits for its job."""
 
-    def __init__(self, engine: KubeflowEngine) -> None:
+    def __init__(self, step: Callable[[], object]) -> None:
         super().__init__(daemon=True)
         self.error: HyperflowError | None = None
-        self._engine, self._spec = engine, training(timeout=SECONDS, compute=Compute(queue="team"))
-        self.name = self._spec.name
+        self._step = step
 
     def run(self) -> None:
         try:
-            self._engine.train(self._spec)
+            self._step()
         except HyperflowError as error:
             self.error = error
 
 
 def suspend(emulator: Emulator, name: str, held: bool) -> None:
     """Do what Kueue and then the operator do: hold a job, or let it go and note the time."""
-    item = job(emulator, name)
-    policy = {**item["spec"]["runPolicy"], "suspend": held}
-    emulator.store.replace(TFJOBS, NAMESPACE, {**item, "spec": {**item["spec"], "runPolicy": policy}})
+    job = item(emulator, TFJOBS, name)
+    policy = {**job["spec"]["runPolicy"], "suspend": held}
+    emulator.store.replace(TFJOBS, NAMESPACE, {**job, "spec": {**job["spec"], "runPolicy": policy}})
     conditions = [{"type": "Suspended", "status": str(held)}]
     started = {} if held else {"startTime": datetime.now(UTC).isoformat()}
     emulator.store.set_status(TFJOBS, NAMESPACE, name, conditions=conditions, **started)
 
 
-def job(emulator: Emulator, name: str) -> Object:
+def item(emulator: Emulator, key: Key, name: str) -> Object:
     deadline = time.monotonic() + 20
     while True:
         try:
-            return emulator.store.get(TFJOBS, NAMESPACE, name)
+            return emulator.store.get(key, NAMESPACE, name)
         except Refusal:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
 
 def test_time_in_the_queue_counts_against_no_timeout(emulator: Emulator, engine: KubeflowEngine) -> None:
-    waiting = Waiting(engine)
+    spec = training(timeout=SECONDS, compute=Compute(queue="team"))
+    waiting = Waiting(lambda: engine.train(spec))
     waiting.start()
-    suspend(emulator, waiting.name, True)
+    suspend(emulator, spec.name, True)
     waiting.join(3 * SECONDS)
     assert waiting.is_alive()
-    suspend(emulator, waiting.name, False)
+    suspend(emulator, spec.name, False)
     emulator.store.set_status(
-        TFJOBS, NAMESPACE, waiting.name, conditions=[{"type": "Failed", "status": "True", "message": "seen"}]
+        TFJOBS, NAMESPACE, spec.name, conditions=[{"type": "Failed", "status": "True", "message": "seen"}]
     )
     waiting.join(20)
     assert waiting.error is not None
@@ -73,11 +75,12 @@ def test_time_in_the_queue_counts_against_no_timeout(emulator: Emulator, engine:
 
 
 def test_time_after_the_queue_counts(emulator: Emulator, engine: KubeflowEngine) -> None:
-    waiting = Waiting(engine)
+    spec = training(timeout=SECONDS, compute=Compute(queue="team"))
+    waiting = Waiting(lambda: engine.train(spec))
     waiting.start()
-    suspend(emulator, waiting.name, True)
+    suspend(emulator, spec.name, True)
     waiting.join(2 * SECONDS)
-    suspend(emulator, waiting.name, False)
+    suspend(emulator, spec.name, False)
     waiting.join(20)
     assert isinstance(waiting.error, JobTimeout)
 
@@ -88,3 +91,49 @@ def test_a_job_that_nobody_holds_has_its_time_from_the_start(
 ) -> None:
     with pytest.raises(JobTimeout):
         engine.train(training(timeout=SECONDS, compute=Compute(queue=queue)))
+
+
+EXPERIMENTS = ("kubeflow.org", "experiments")
+
+
+@pytest.mark.parametrize(("queue", "kind"), [("team", JobFailed), ("", JobTimeout)])
+def test_time_that_all_trials_wait_counts_against_no_timeout(
+    emulator: Emulator, engine: KubeflowEngine, queue: str, kind: type[JobFailed]
+) -> None:
+    spec = tuning(timeout=2 * SECONDS, compute=Compute(queue=queue))
+    waiting = Waiting(lambda: engine.tune(spec))
+    waiting.start()
+    item(emulator, EXPERIMENTS, spec.name)
+    created = [{"type": "Running", "status": "True"}]
+    emulator.store.set_status(EXPERIMENTS, NAMESPACE, spec.name, trialsRunning=2, conditions=created)
+    waiting.join(4 * SECONDS)
+    assert waiting.is_alive() is bool(queue)
+    if queue:
+        failed = [{"type": "Failed", "status": "True", "message": "seen"}]
+        emulator.store.set_status(EXPERIMENTS, NAMESPACE, spec.name, conditions=failed)
+    waiting.join(20)
+    assert type(waiting.error) is kind
+
+
+def test_a_search_waits_while_trials_are_open_and_none_has_a_pod() -> None:
+    now = [0.0]
+    queue = QueueTime(True, lambda: now[0])
+    now[0] = 5  # no trial is open yet: Katib is at work
+    queue.see_open(2)
+    now[0] = 15
+    assert (queue.is_waiting, queue.seconds) == (True, 10)
+    pod: Object = {"metadata": {"uid": "1"}, "status": {"phase": "Pending"}}
+    queue.see_pod(pod, False)
+    now[0] = 40
+    assert (queue.is_waiting, queue.seconds) == (False, 10)
+    queue.see_pod({**pod, "status": {"phase": "Succeeded"}}, False)
+    now[0] = 41
+    queue.see_open(0)
+    now[0] = 50
+    assert (queue.is_waiting, queue.seconds) == (False, 11)
+
+
+def test_a_search_without_a_queue_waits_for_nobody() -> None:
+    queue = QueueTime(False)
+    queue.see_open(2)
+    assert (queue.is_waiting, queue.seconds) == (False, 0.0)

@@ -41,7 +41,7 @@ class Headway:
         """Take a pod in as it is now, and word what it waits for."""
         uid, phase = pod["metadata"]["uid"], pod.get("status", {}).get("phase")
         self._starting.see_pod(pod, deleted)
-        if _is_trial(pod) and phase in _BEGUN:
+        if is_trial(pod) and phase in _BEGUN:
             self._moved, self._error = time.monotonic(), ""
             (self._running.add if phase == "Running" and not deleted else self._running.discard)(uid)
         return [] if deleted or phase in _BEGUN else explain.pod_states([pod])
@@ -75,5 +75,6 @@ class Headway:
         return max(self._starting.seconds_left, self._moved + self._grace - time.monotonic())
 
 
-def _is_trial(pod: Manifest) -> bool:
+def is_trial(pod: Manifest) -> bool:
+    """Tell a trial's pod from the algorithm's."""
     return any(label in pod["metadata"].get("labels", {}) for label in _TRIAL_LABELS)

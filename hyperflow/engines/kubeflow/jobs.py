@@ -17,7 +17,8 @@ from hyperflow.engines.kubeflow.watch import Watch
 from hyperflow.errors import Cancelled, Conflict, HyperflowError, JobTimeout
 
 _PARTING_SECONDS = 20.0
-_NO_LIMIT = 1e7  # seconds: four months
+NO_LIMIT = 1e7
+"""Seconds for what is not to be counted: four months."""
 
 
 def create_or_adopt(cluster: Cluster, resource: Resource, manifest: Manifest) -> Manifest:
@@ -58,7 +59,7 @@ def seconds_left(item: Manifest, timeout: float) -> float:
     """
     policy = item.get("spec", {}).get("runPolicy", {})
     if policy.get("suspend"):
-        return _NO_LIMIT
+        return NO_LIMIT
     queued = "suspend" in policy or QUEUE_LABEL in item["metadata"].get("labels", {})
     started = item.get("status", {}).get("startTime") if queued else None
     began = datetime.fromisoformat(started or item["metadata"]["creationTimestamp"])

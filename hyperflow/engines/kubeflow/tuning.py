@@ -6,11 +6,12 @@ import time
 
 from hyperflow.engines.kubeflow import explain, starting, trials
 from hyperflow.engines.kubeflow.cluster import Backoff, Cluster, TransientError
-from hyperflow.engines.kubeflow.headway import Headway
-from hyperflow.engines.kubeflow.jobs import condition, create_or_adopt, deleted_unless_ended, seconds_left
+from hyperflow.engines.kubeflow.headway import Headway, is_trial
+from hyperflow.engines.kubeflow.jobs import NO_LIMIT, condition, create_or_adopt, deleted_unless_ended, seconds_left
 from hyperflow.engines.kubeflow.manifests import experiment
 from hyperflow.engines.kubeflow.manifests.common import Manifest
 from hyperflow.engines.kubeflow.manifests.experiment import EXPERIMENT_LABEL
+from hyperflow.engines.kubeflow.queueing import QueueTime
 from hyperflow.engines.kubeflow.resources import EVENT, EXPERIMENT, POD, SUGGESTION, TRIAL
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS
 from hyperflow.engines.kubeflow.watch import Change, Feed
@@ -51,6 +52,7 @@ class Tuning:
     ) -> None:
         self._cluster, self._spec, self._report, self._act_seconds = cluster, spec, report, act_seconds
         self._headway = Headway(spec.name, spec.algorithm.name, start_seconds)
+        self._queue = QueueTime(bool(spec.compute.queue))
         self._said: set[str] = set()
 
     def run(self) -> TuneResult:
@@ -104,8 +106,11 @@ class Tuning:
     def _see(self, change: Change, item: Manifest) -> None:
         """Report what a change tells of the search, where it is new."""
         if change.resource is EXPERIMENT:
+            self._queue.see_open(_open_trials(item))
             texts = [_so_far(item, self._spec)]
         elif change.resource is POD:
+            if is_trial(change.object):
+                self._queue.see_pod(change.object, change.deleted)
             texts = self._headway.see_pod(change.object, change.deleted)
         else:
             texts = [self._headway.see_event(change.object, _open_trials(item))]
@@ -117,12 +122,18 @@ class Tuning:
 
     def _seconds_left(self, item: Manifest) -> float:
         """Return for how long to wait for the next change."""
-        left = min(seconds_left(item, self._spec.timeout), self._headway.seconds_left)
+        left = min(self._time_left(item), self._headway.seconds_left)
         return left if starting.has_begun(item) else min(left, seconds_left(item, self._act_seconds))
+
+    def _time_left(self, item: Manifest) -> float:
+        """Return how much of the search's time is left; what its trials wait in a queue costs none of it."""
+        if self._queue.is_waiting:
+            return NO_LIMIT
+        return seconds_left(item, self._spec.timeout + self._queue.seconds)
 
     def _given_up(self, item: Manifest) -> JobFailed:
         """Word what was waited for in vain; what nobody follows any more must not begin to run later."""
-        if seconds_left(item, self._spec.timeout) <= 0:
+        if self._time_left(item) <= 0:
             return self._timeout(item)
         if problem := self._headway.problem:
             failure = self._failure(f"the search {self._spec.name} was given up, as {problem}")
