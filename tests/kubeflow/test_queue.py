@@ -39,12 +39,17 @@ class Waiting(threading.Thread):
 
 def suspend(emulator: Emulator, name: str, held: bool) -> None:
     """Do what Kueue and then the operator do: hold a job, or let it go and note the time."""
-    job = item(emulator, TFJOBS, name)
-    policy = {**job["spec"]["runPolicy"], "suspend": held}
-    emulator.store.replace(TFJOBS, NAMESPACE, {**job, "spec": {**job["spec"], "runPolicy": policy}})
+    let_go(emulator, name, held)
     conditions = [{"type": "Suspended", "status": str(held)}]
     started = {} if held else {"startTime": datetime.now(UTC).isoformat()}
     emulator.store.set_status(TFJOBS, NAMESPACE, name, conditions=conditions, **started)
+
+
+def let_go(emulator: Emulator, name: str, held: bool = False) -> None:
+    """Do Kueue's part alone."""
+    job = item(emulator, TFJOBS, name)
+    policy = {**job["spec"]["runPolicy"], "suspend": held}
+    emulator.store.replace(TFJOBS, NAMESPACE, {**job, "spec": {**job["spec"], "runPolicy": policy}})
 
 
 def item(emulator: Emulator, key: Key, name: str) -> Object:
@@ -63,6 +68,9 @@ def test_time_in_the_queue_counts_against_no_timeout(emulator: Emulator, engine:
     waiting.start()
     suspend(emulator, spec.name, True)
     waiting.join(3 * SECONDS)
+    assert waiting.is_alive()
+    let_go(emulator, spec.name)
+    waiting.join(SECONDS / 2)  # the operator takes its time
     assert waiting.is_alive()
     suspend(emulator, spec.name, False)
     emulator.store.set_status(

@@ -55,10 +55,11 @@ def condition(item: Manifest, kind: str) -> Manifest | None:
 def seconds_left(item: Manifest, timeout: float) -> float:
     """Return how much of an object's time is left; a retried step gets no more of it, and a queue takes none of it.
 
-    Kueue suspends a job that has to wait for its quota, and the operator notes anew when it starts.
+    Kueue suspends a job that has to wait for its quota; once it lets it go, the operator takes the condition back and
+    notes anew when the job starts, both at once.
     """
     policy = item.get("spec", {}).get("runPolicy", {})
-    if policy.get("suspend"):
+    if policy.get("suspend") or condition(item, "Suspended"):
         return NO_LIMIT
     queued = "suspend" in policy or QUEUE_LABEL in item["metadata"].get("labels", {})
     started = item.get("status", {}).get("startTime") if queued else None
