@@ -6,6 +6,7 @@ interpreter that runs it. An input that is a parameter is described by the table
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 from collections.abc import Callable
@@ -23,10 +24,14 @@ MODEL_IMAGE = os.environ.get("HYPERFLOW_MODEL_IMAGE") or f"hyperflow-model:{VERS
 def component(function: Callable[..., Any]) -> Any:
     """Make a component of a function whose body runs as it stands here.
 
-    Its docstring needs to describe only the inputs that are no parameters, and those that mean something else here.
+    Its docstring needs to describe only the inputs that are no parameters, and those that mean something else here. It
+    becomes the component's description and leaves the program, which a finished Workflow repeats six times.
     """
     function.__doc__ = described(function)
-    return dsl.component(function, base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+    made = dsl.component(function, base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+    command = made.component_spec.implementation.container.command
+    command[-1] = _without_docstring(command[-1])
+    return made
 
 
 def described(function: Callable[..., Any]) -> str:
@@ -40,3 +45,11 @@ def described(function: Callable[..., Any]) -> str:
         before, returns, after = text.partition("Returns:")
         text = f"{before}Args:\n\n{returns}{after}"
     return text.replace("Args:\n", "Args:\n" + "".join(f"{line}\n" for line in of_table), 1)
+
+
+def _without_docstring(program: str) -> str:
+    (function,) = (node for node in ast.parse(program).body if isinstance(node, ast.FunctionDef))
+    if ast.get_docstring(function) is None:
+        return program
+    text, lines = function.body[0], program.splitlines(keepends=True)
+    return "".join(lines[: text.lineno - 1] + lines[text.end_lineno :])

@@ -1,13 +1,12 @@
 """What Kubernetes is told about every step: claim, cache, retries, time limit, resources, least power."""
 
-import os
-
 from kfp import dsl, kubernetes
 from kfp.dsl.structures import ResourceSpec
 
 from hyperflow import client
 from hyperflow.datasets import places
 from hyperflow.volume import MOUNT_PATH
+from pipelines import server
 from pipelines.wiring import Given
 
 QUARTER_HOUR, HOUR = 900, 3600
@@ -20,10 +19,8 @@ ACCESS_SECRET = "hyperflow-access"
 DATA_SECRET = "hyperflow-data-source"
 """An optional Secret with fsspec's configuration, for data sources that want credentials."""
 
-KFP = "HYPERFLOW_KFP"
-"""Environment variable with the least version of KFP's server that the YAML is for (docs/decisions/kfp-versions.md)."""
-
-_STATES_USER = os.environ.get(KFP) in ("2.16", "2.17")  # 2.14 and 2.15 refuse YAML that has the field
+RETRY_SECONDS = 30 * 24 * HOUR
+"""Argo counts it from the first attempt's start; then it retries nothing, and kills the attempt that runs."""
 
 _RETRIES = 2  # a step that finds its job again loses nothing by being run again
 
@@ -37,13 +34,13 @@ def apply(task: dsl.PipelineTask, given: Given, *, timeout: int = 0) -> dsl.Pipe
         timeout: Seconds for one attempt's pod; 0 where the step's own parameter limits it.
     """
     kubernetes.mount_pvc(task, pvc_name=given["claim"], mount_path=MOUNT_PATH)
-    if _STATES_USER:
+    if server.STATES_USER:
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
     if timeout:
         kubernetes.set_timeout(task, timeout)
     task.set_caching_options(False)  # docs/decisions/no-cached-steps.md
-    task.set_retry(_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration="60s")
+    task.set_retry(_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration=f"{RETRY_SECONDS}s")
     # Set at once: each of the task's own setters walks the whole stack first, a third of the compilation's time.
     limits = {"cpu_limit": given["step_cpu"], "memory_limit": given["step_memory"]}
     task.container_spec.resources = ResourceSpec(

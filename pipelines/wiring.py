@@ -11,6 +11,7 @@ from kfp import dsl
 
 from components import MODEL_IMAGE
 from hyperflow.parameters import TABLE
+from pipelines import server
 
 _IMAGES = {"trainer_image": MODEL_IMAGE, "serving_image": MODEL_IMAGE}
 Given = dict[str, Any]
@@ -45,7 +46,7 @@ def pipeline(name: str, *, recurring: bool = False) -> Callable[[Callable[[Given
         )  # fmt: skip
         meanings = "".join(f"    {each}: {entry.meaning}\n" for each, entry in entries.items())
         traced.__doc__ = f"{inspect.getdoc(graph)}\n\nArgs:\n{meanings}"
-        return dsl.pipeline(name=name)(traced)
+        return dsl.pipeline(name=name, pipeline_config=server.pipeline_config())(traced)
 
     return declare
 

@@ -128,3 +128,18 @@ def test_deploy_and_predict_wait_for_a_yes(pipeline: tuple[dict[str, Any], Any])
         }
         ((gated, _),) = [pair for pair in conditions.items() if "'deploy'" in pair[1]]
         assert {name.partition("-")[0] for name in dags[gated]} == {"deploy", "predict"}
+
+
+def test_retries_last_as_long_as_the_longest_step(pipeline: tuple[dict[str, Any], Any]) -> None:
+    """Argo counts the longest duration from the first attempt's start, attempts and waits included."""
+    parameters = pipeline[0]["root"]["inputDefinitions"]["parameters"]
+    longest = max(parameters[name]["defaultValue"] for name in ("tune_timeout", "train_timeout", "deploy_timeout"))
+    for task in tasks(pipeline[0]).values():
+        policy = task["retryPolicy"]
+        waits = sum(seconds(policy["backoffDuration"]) * policy["backoffFactor"] ** attempt for attempt in range(2))
+        attempts = 1 + policy["maxRetryCount"]
+        assert seconds(policy["backoffMaxDuration"]) >= attempts * longest + waits
+
+
+def seconds(duration: str) -> float:
+    return float(duration.removesuffix("s"))

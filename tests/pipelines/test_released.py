@@ -69,6 +69,20 @@ def test_every_step_states_its_user_where_the_server_takes_it(restricted: Path, 
         assert executor["securityContext"] == {"runAsUser": "1000", "runAsGroup": "1000", "runAsNonRoot": True}
 
 
+def test_a_run_stays_a_week_where_the_server_takes_that(tmp_path: Path) -> None:
+    command = [sys.executable, "compile.py", "--kfp", "2.17", "--output", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    for name in ("train_and_serve", "retrain"):
+        _, platform = yaml.safe_load_all((tmp_path / f"{name}.yaml").read_text())
+        assert platform["platforms"]["kubernetes"]["pipelineConfig"] == {"resourceTtlOnCompletion": 7 * 24 * 3600}
+    for version in released.RELEASES:
+        try:
+            refused = released.refusals(released.fetch(version), sorted(tmp_path.glob("*.yaml")))
+        except released.Unreachable as error:
+            pytest.skip(f"NOT PARSED: {error}")
+        assert bool(refused) == (minor(version) < (2, 17))
+
+
 def test_a_server_that_was_never_tried_is_refused() -> None:
     command = [sys.executable, "compile.py", "--kfp", "2.3"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
