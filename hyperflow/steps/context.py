@@ -82,4 +82,5 @@ def say_reaped(names: list[str]) -> None:
 
 
 def _cancel(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: a second one would break off the tidying
     raise Cancelled("the step was told to stop", f"it got {signal.Signals(number).name}", "run it again to go on")

@@ -101,6 +101,7 @@ class Emulator:
         self.kserve_fields: tuple[str, ...] = ("canary", "storageUris")
         self.kserve_splits = False
         self.bookmark_seconds = 60.0
+        self.latency = 0.0
         self.streams = 0
         self._down_until = 0.0
         self._connections: set[socket.socket] = set()
@@ -204,6 +205,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.emulator.requests.append(request)
+        time.sleep(self.emulator.latency)
         try:
             if self._is_faulty(request):
                 return

@@ -5,6 +5,7 @@ The `kubernetes` package finds the server, its certificates and our credentials;
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -83,6 +84,12 @@ class Cluster:
         self._lock = threading.Lock()
         self._client = _load()
         self.namespace = namespace or _own_namespace()
+
+    def with_patience(self, seconds: float) -> Cluster:
+        """Return this cluster for requests that have less time, over the connections that are open already."""
+        other = copy.copy(self)
+        other.patience = seconds
+        return other
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Manifest | None:
         """Read one object, or None where there is none."""

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
 from hyperflow.engines.kubeflow.manifests.common import QUEUE_LABEL, RUN_LABEL, SPEC_ANNOTATION, Manifest
-from hyperflow.engines.kubeflow.owner import owner_reference
+from hyperflow.engines.kubeflow.owner import owner_reference, run_is_over, workflow_of
 from hyperflow.engines.kubeflow.resources import Resource
 from hyperflow.engines.kubeflow.watch import Watch
 from hyperflow.errors import Cancelled, Conflict, HyperflowError, JobTimeout
@@ -69,16 +69,33 @@ def seconds_left(item: Manifest, timeout: float) -> float:
 
 @contextmanager
 def deleted_unless_ended(cluster: Cluster, resource: Resource, item: Manifest) -> Iterator[None]:
-    """Delete the object as the very first thing when the body is cancelled or runs out of time."""
+    """Delete the object as the very first thing when the body runs out of time, or is stopped for good.
+
+    A pod that is drained or evicted is told to stop as one of a terminated run is. Then its step may be run again, and
+    takes on what it finds: that is deleted only where the run is over, and by `reap` where nobody can tell.
+    """
     try:
         yield
-    except (KeyboardInterrupt, Cancelled, JobTimeout):
-        parting = Cluster(cluster.namespace, patience=_PARTING_SECONDS)
-        try:
-            parting.delete(resource, item["metadata"]["name"], item["metadata"]["uid"])
-        except HyperflowError as error:
-            print(f"{resource.kind} {item['metadata']['name']} may still run: {error}", flush=True)
+    except (KeyboardInterrupt, Cancelled, JobTimeout) as error:
+        _part(cluster.with_patience(_PARTING_SECONDS), resource, item, for_good=isinstance(error, JobTimeout))
         raise
+
+
+def _part(cluster: Cluster, resource: Resource, item: Manifest, *, for_good: bool) -> None:
+    """Delete an object that nobody wants any more, in two requests: a terminated step is killed within a second."""
+    name = item["metadata"]["name"]
+    try:
+        if for_good or _is_unwanted(cluster, item):
+            cluster.delete(resource, name, item["metadata"]["uid"])
+        else:
+            print(f"{resource.kind} {name} runs on: its run has not ended, and may start this step again", flush=True)
+    except HyperflowError as error:
+        print(f"{resource.kind} {name} may still run: {error}", flush=True)
+
+
+def _is_unwanted(cluster: Cluster, item: Manifest) -> bool:
+    owner = workflow_of(item)
+    return owner is None or run_is_over(cluster, owner)
 
 
 def _check_ours(resource: Resource, live: Manifest, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""Delete what the step of a terminated run could not: a terminated KFP step gets no warning."""
+"""Delete what the steps of runs that are over have left: one that was killed, or had no time to delete its job."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from http import HTTPStatus
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
 from hyperflow.engines.kubeflow.jobs import condition
 from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, Manifest
-from hyperflow.engines.kubeflow.resources import EXPERIMENT, TFJOB, WORKFLOW, Resource
-
-_ENDED = ("Succeeded", "Failed", "Error")
+from hyperflow.engines.kubeflow.owner import run_is_over, workflow_of
+from hyperflow.engines.kubeflow.resources import EXPERIMENT, TFJOB, Resource
 
 
 def reap(cluster: Cluster) -> list[str]:
-    """Delete our Experiments and TFJobs that still run although their Workflow has ended or is gone."""
+    """Delete our Experiments and TFJobs that still run although their run is over."""
     deleted = []
     for resource in (EXPERIMENT, TFJOB):
         for item in _ours(cluster, resource):
@@ -36,11 +35,7 @@ def _ours(cluster: Cluster, resource: Resource) -> list[Manifest]:
 
 def _is_orphan(cluster: Cluster, item: Manifest) -> bool:
     """Tell whether a job runs for nobody; one without a Workflow was started by hand, and is left alone."""
-    metadata = item["metadata"]
-    owner = next((ref for ref in metadata.get("ownerReferences", []) if ref["kind"] == WORKFLOW.kind), None)
-    if owner is None or "deletionTimestamp" in metadata or condition(item, "Succeeded") or condition(item, "Failed"):
+    owner = workflow_of(item)
+    if owner is None or "deletionTimestamp" in item["metadata"]:
         return False
-    workflow = cluster.get(WORKFLOW, owner["name"])
-    if workflow is None or workflow["metadata"]["uid"] != owner["uid"]:
-        return True
-    return workflow.get("status", {}).get("phase") in _ENDED
+    return not (condition(item, "Succeeded") or condition(item, "Failed")) and run_is_over(cluster, owner)
