@@ -48,10 +48,12 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "engines/kubeflow/incidents.py": ("kubeflow/test_incidents.py", "conformance/test_surroundings.py"),
     "engines/kubeflow/jobs.py": (
         "kubeflow/test_faults.py",
+        "kubeflow/test_stopped.py",
         "cluster/test_kills.py",
     ),
     "engines/kubeflow/owner.py": (
         "kubeflow/test_kustomize.py",
+        "kubeflow/test_stopped.py",
         "cluster/test_kills.py",
     ),
     "engines/kubeflow/queueing.py": ("kubeflow/test_queue.py",),
@@ -78,7 +80,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "kubeflow/test_command.py",
         "cluster/test_admission.py",
     ),
-    "engines/kubeflow/preflight/": ("kubeflow/test_preflight.py",),
+    "engines/kubeflow/preflight/": ("kubeflow/test_preflight.py", "kubeflow/test_retries.py"),
     "engines/local/__init__.py": ("conformance/test_engine.py",),
     "engines/local/guard.py": ("engines/local/test_processes.py",),
     "engines/local/pruning.py": ("conformance/test_engine.py",),

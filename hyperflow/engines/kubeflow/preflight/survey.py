@@ -9,6 +9,7 @@ from hyperflow.engines.kubeflow.preflight.check import Check
 from hyperflow.engines.kubeflow.preflight.components import COMPONENTS, component, server
 from hyperflow.engines.kubeflow.preflight.knative import features
 from hyperflow.engines.kubeflow.preflight.namespace import collector_label, pod_security
+from hyperflow.engines.kubeflow.preflight.retries import retried_steps
 from hyperflow.engines.kubeflow.preflight.rights import permissions
 from hyperflow.engines.kubeflow.preflight.serving import local_gateway, mesh, runtime
 from hyperflow.engines.kubeflow.preflight.storage import claim
@@ -56,6 +57,7 @@ def survey(cluster: Cluster, tune: TuneSpec, train: TrainSpec, serve: ServeSpec)
         features(cluster, serve),
         mesh(cluster),
         local_gateway(cluster),
+        retried_steps(cluster),
     ]
 
 
