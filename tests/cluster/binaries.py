@@ -31,6 +31,9 @@ ENVTEST_ASSETS = ("etcd", "kube-apiserver")
 
 BOUND_MINUTES = 45
 DOWNLOAD_MINUTES = 5
+SOURCE = "source"
+"""Where a module that is built from a copy has it, below its scratch module."""
+
 _REASONS = "left-out.json"
 PATIENCE = 5
 """How many times its expected minutes one build may take: slower machines, and this one when it is busy."""
@@ -99,7 +102,7 @@ def _within(minutes: float, deadline: float) -> float:
 def _scratch_module(module: Module, cache: Path, deadline: float) -> Path:
     """Write the main module that `module` is built from, once, and return its folder."""
     deadline = _within(DOWNLOAD_MINUTES, deadline)
-    folder = cache / "modules" / module.path.rsplit("/", 1)[-1]
+    folder = cache / "modules" / module.name
     if (folder / "go.mod").exists():
         return folder
     _say(f"{module.path} v{module.version}: download")
@@ -108,8 +111,20 @@ def _scratch_module(module: Module, cache: Path, deadline: float) -> Path:
     upstream = json.loads(_go(["mod", "edit", "-json", source["GoMod"]], cache, deadline))
     _copy_crds(module, Path(source["Dir"]), cache)
     folder.mkdir(parents=True, exist_ok=True)
+    if module.links:
+        _copy_source(module, Path(source["Dir"]), folder / SOURCE)
     _write_whole(folder / "go.mod", _go_mod(module, upstream))
     return folder
+
+
+def _copy_source(module: Module, source: Path, target: Path) -> None:
+    """Copy a module and give it the links that its archive lacks; Go lets nobody add to its own copy."""
+    for path in filter(Path.is_file, source.rglob("*")):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    for link, name in module.links:
+        (target / link).symlink_to(name)
 
 
 def _copy_crds(module: Module, source: Path, cache: Path) -> None:
@@ -121,13 +136,15 @@ def _copy_crds(module: Module, source: Path, cache: Path) -> None:
 
 def _go_mod(module: Module, upstream: dict[str, Any]) -> str:
     """Return a go.mod that selects the same releases as `upstream` does when it is the main module."""
-    lines = [f"module hyperflow.test/{module.path.rsplit('/', 1)[-1]}", "", f"go {upstream['Go']}", ""]
+    lines = [f"module hyperflow.test/{module.name}", "", f"go {upstream['Go']}", ""]
     lines += [f"require {module.path} v{module.version}", ""]
     for replace in upstream.get("Replace") or []:
         old, new = replace["Old"], replace["New"]
         # Folders of the upstream repository are not in the module; those of Kubernetes are released beside it.
         target = f"{new['Path']} {new['Version']}" if "Version" in new else f"{old['Path']} {STAGING}"
         lines.append(f"replace {' '.join(filter(None, (old['Path'], old.get('Version'))))} => {target}")
+    if module.links:
+        lines.append(f"replace {module.path} => ./{SOURCE}")
     return "\n".join(lines) + "\n"
 
 

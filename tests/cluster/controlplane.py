@@ -37,6 +37,9 @@ Flags = Mapping[str, object]
 _TOKENS = {ADMIN: "test-admin", CONTROLLER_MANAGER: "test-controller-manager", OPERATORS: "test-operators"}
 _CONNECTIONS = 100
 _MASTERS = (ADMIN, OPERATORS)
+_ARGO_HEALTH = "http://127.0.0.1:6060/healthz"
+"""Argo's controller has no flag for the port."""
+
 _WEBHOOK_NAMES = ["training-operator.kubeflow.svc", "kserve-webhook-server-service.kserve.svc"]
 # The Training Operator waits for this file before it starts, but serves the one below $TMPDIR.
 _OPERATOR_MARKER = Path("/tmp/k8s-webhook-server/serving-certs/tls.crt")
@@ -150,6 +153,22 @@ class ControlPlane:
             "health-probe-addr": f"127.0.0.1:{health_port}",
         }
         return self._start_operator("kserve-controller", flags, health_port)
+
+    def start_workflow_controller(self, namespace: str, executor: str) -> Server:
+        """Start Argo's controller for the Workflows of one namespace, in which its configuration is too."""
+        kubeconfig = self.kubeconfig_for(OPERATORS, _TOKENS[OPERATORS])
+        flags = {
+            "kubeconfig": kubeconfig,
+            "namespace": namespace,
+            "namespaced": "true",
+            "managed-namespace": namespace,
+            "executor-image": executor,
+        }
+        # If not told otherwise, it looks at a Workflow every ten seconds at most, and makes a pod anew, as if it had
+        # never been, that goes within ten seconds of its start. The steps of a test are young.
+        times = {"DEFAULT_REQUEUE_TIME": "1s", "RECENTLY_STARTED_POD_DURATION": "1s"}
+        environment = {"LEADER_ELECTION_DISABLE": "true", **times}
+        return self._start("workflow-controller", flags, _ARGO_HEALTH, environment)
 
     def _start_etcd(self) -> None:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._etcd_peer_port}"

@@ -27,7 +27,7 @@ def load_yaml(path: Path) -> list[dict[str, Any]]:
     return [obj for obj in yaml.load_all(path.read_text(), Loader=loader) if obj]
 
 
-def wait_until_served(api: k8s.ApiClient, names: set[str], seconds: float = 30) -> None:
+def wait_until_served(api: k8s.ApiClient, names: set[str], seconds: float = 120) -> None:
     """Return when the API server serves the CRDs called `names`.
 
     Raises:

@@ -22,6 +22,7 @@ from hyperflow.engines.local.processes import Job
 from hyperflow.errors import Unavailable
 from tests.cluster.api import Api
 from tests.cluster.certificates import Certificates
+from tests.cluster.isolated import Host, IsolatedPod, base_environment, is_of_workflow
 from tests.cluster.logs import Logs, LogServer
 from tests.cluster.network import Network
 from tests.kubeflow.kubelet import COLLECTOR, expand
@@ -43,23 +44,24 @@ class Kubelet:
     """
 
     def __init__(self, api: Api, folder: Path, certificates: Certificates) -> None:
-        self._api, self._folder = api, folder
+        self.api, self._folder = api, folder
         self.logs, self.network = Logs(), Network(api)
-        self._server = LogServer(self.logs, _tls(certificates))
+        self._host = Host(NODE, api, self.logs, self.network, folder, base_environment(api.host))
+        self._server = LogServer(self.logs, self._execute, _tls(certificates))
         self._volumes: dict[str, Path] = {}
-        self._pods: dict[str, Pod] = {}
+        self._pods: dict[str, Pod | IsolatedPod] = {}
         self._stop = threading.Event()
 
     def start(self) -> None:
         """Register the node, and run pods from now on."""
         self._server.start()
-        self._api.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+        self.api.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
         status = {
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._server.port}},
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": ""}],
         }
-        self._api.patch(f"/api/v1/nodes/{NODE}/status", {"status": status})
+        self.api.patch(f"/api/v1/nodes/{NODE}/status", {"status": status})
         threading.Thread(target=self._follow, daemon=True).start()
 
     def stop(self) -> None:
@@ -82,12 +84,18 @@ class Kubelet:
         for pod in pods:
             pod.join()
 
+    def lose(self, uid: str) -> None:
+        """Kill a pod's processes without a word to anybody, as the loss of its node does."""
+        pod = self._pods[uid]
+        assert isinstance(pod, IsolatedPod)
+        pod.lose()
+
     def running(self, namespace: str) -> list[str]:
         """Return the names of the pods of a namespace that have a process now."""
         return [pod.name for pod in list(self._pods.values()) if pod.namespace == namespace and pod.is_running]
 
     def _follow(self) -> None:
-        for kind, item in self._api.watch("/api/v1/pods", self._stop):
+        for kind, item in self.api.watch("/api/v1/pods", self._stop):
             metadata = item["metadata"]
             pod = self._pods.get(metadata["uid"])
             if pod is not None and (kind == "DELETED" or "deletionTimestamp" in metadata):
@@ -100,9 +108,16 @@ class Kubelet:
         volume, container = self._volumes.get(namespace), item["spec"]["containers"][0]
         if volume is None or not container.get("command") or item["spec"].get("nodeName"):
             return
-        pod = Pod(self, item, volume, self._folder)
+        isolated = is_of_workflow(item)
+        pod = IsolatedPod(self._host, item, volume) if isolated else Pod(self, item, volume, self._folder)
         self._pods[pod.uid] = pod
-        pod.start(self._api)
+        pod.start()
+
+    def _execute(self, namespace: str, name: str, container: str, command: list[str]) -> tuple[int, bytes, bytes]:
+        for pod in list(self._pods.values()):
+            if isinstance(pod, IsolatedPod) and (pod.namespace, pod.name, pod.is_running) == (namespace, name, True):
+                return pod.execute(container, command)
+        return 126, b"", b"no such container runs"
 
 
 class Pod:
@@ -128,9 +143,9 @@ class Pod:
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
 
-    def start(self, api: Api) -> None:
+    def start(self) -> None:
         """Run from now on, to the end."""
-        self._thread = threading.Thread(target=self._run, args=(api,), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(self._kubelet.api,), daemon=True)
         self._thread.start()
 
     def join(self) -> None:

@@ -1,13 +1,18 @@
-"""What containers print, and the HTTPS endpoint of a kubelet at which the API server asks for it."""
+"""What containers print, and the HTTPS endpoint of a kubelet, where the API server asks for it and runs commands."""
 
 from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+from tests.cluster import spdy
+
+Execute = Callable[[str, str, str, list[str]], tuple[int, bytes, bytes]]
+"""Runs a command in a container, by namespace, pod and container; returns its exit code, output and messages."""
 
 
 class ContainerLog:
@@ -64,10 +69,11 @@ class Logs:
 
 
 class LogServer:
-    """Serves `/containerLogs/<namespace>/<pod>/<container>` over TLS, as a kubelet does."""
+    """Serves `/containerLogs/<namespace>/<pod>/<container>` and `/exec/…` over TLS, as a kubelet does."""
 
-    def __init__(self, logs: Logs, tls: ssl.SSLContext) -> None:
+    def __init__(self, logs: Logs, execute: Execute, tls: ssl.SSLContext) -> None:
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"logs": logs}))
+        self._server.execute = execute
         self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     @property
@@ -87,6 +93,7 @@ class LogServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    execute: Execute | None = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: the API server hangs up when its own client does."""
@@ -94,6 +101,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     logs: ClassVar[Logs]
+    server: _Server
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
@@ -118,6 +126,25 @@ class _Handler(BaseHTTPRequestHandler):
             if data:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
+        return None
+
+    def do_POST(self) -> None:
+        """Run a command; Argo's controller tells containers to end in this way."""
+        url = urlsplit(self.path)
+        _, verb, namespace, pod, *rest = url.path.split("/")
+        query = parse_qs(url.query)
+        if verb != "exec" or self.headers.get("Upgrade") != spdy.PROTOCOL:
+            return self._send(400, "only exec over SPDY\n")
+        self.send_response(101)
+        upgrade = {"Connection": "Upgrade", "Upgrade": spdy.PROTOCOL, "X-Stream-Protocol-Version": spdy.CHANNELS}
+        for name, value in upgrade.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        wanted = ["error", *(stream for stream, flag in (("stdout", "output"), ("stderr", "error")) if flag in query)]
+        execute, command = self.server.execute, query.get("command", [])
+        assert execute is not None
+        spdy.serve_exec(self.rfile, self.wfile, wanted, lambda: execute(namespace, pod, rest[-1], command))
         return None
 
     def _send(self, status: int, text: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-KUBERNETES, TRAINING_OPERATOR, KATIB, KSERVE = "1.34.4", "1.9.0", "0.19.0", "0.20.0"
-RELEASES = f"kubernetes-{KUBERNETES}_training-operator-{TRAINING_OPERATOR}_kserve-{KSERVE}_katib-{KATIB}"
+KUBERNETES, TRAINING_OPERATOR, KATIB, KSERVE, ARGO = "1.34.4", "1.9.0", "0.19.0", "0.20.0", "4.0.5"
+RELEASES = f"kubernetes-{KUBERNETES}_training-operator-{TRAINING_OPERATOR}_kserve-{KSERVE}_katib-{KATIB}_argo-{ARGO}"
 """Name of the folder of what is built from them."""
 
 STAGING = "v0" + KUBERNETES.removeprefix("1")
@@ -24,16 +25,25 @@ class Binary:
 
 @dataclass(frozen=True)
 class Module:
-    """An upstream module at one release, the binaries wanted from it and where its CRDs are."""
+    """An upstream module at one release, the binaries wanted from it and where its CRDs are.
+
+    A module's archive holds no symbolic links: `links` are those that its packages need, each with what it names.
+    """
 
     path: str
     version: str
     binaries: tuple[Binary, ...]
     crds: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of its path that is no major version."""
+        return next(part for part in reversed(self.path.split("/")) if not re.fullmatch(r"v\d+", part))
 
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
-NEEDED = (*CONTROL_PLANE, "training-operator", "kserve-controller")
+NEEDED = (*CONTROL_PLANE, "training-operator", "kserve-controller", "workflow-controller", "argoexec")
 """Binaries that the tests run; Katib's, where they could be built, still have no test."""
 
 _STAMP = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
@@ -74,5 +84,16 @@ MODULES = (
                 1,
             ),
         ),
+    ),
+    Module(
+        "github.com/argoproj/argo-workflows/v4",
+        ARGO,
+        (
+            Binary("workflow-controller", "github.com/argoproj/argo-workflows/v4/cmd/workflow-controller", 6),
+            Binary("argoexec", "github.com/argoproj/argo-workflows/v4/cmd/argoexec", 3),
+        ),
+        # Those with schemas take the API server longer than all else together, and Hyperflow writes no Workflow.
+        ("manifests/base/crds/minimal/argoproj.io_*.yaml",),
+        (("workflow/executor/osspecific/signal_linux.go", "signal_darwin.go"),),
     ),
 )

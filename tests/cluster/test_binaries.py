@@ -88,3 +88,20 @@ def test_envtest_assets_are_taken_before_our_own(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
     assert binaries.find("etcd", tmp_path / "cache") == tmp_path / "assets" / "etcd"
     assert binaries.find("kserve-controller", tmp_path / "cache") == tmp_path / "cache" / "bin" / "kserve-controller"
+
+
+def test_a_major_version_names_no_module() -> None:
+    assert Module("github.com/argoproj/argo-workflows/v4", "4.0.5", ()).name == "argo-workflows"
+    assert Module("k8s.io/kubernetes", "1.34.4", ()).name == "kubernetes"
+
+
+def test_module_with_links_is_built_from_a_copy_that_has_them(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    (archive / "executor").mkdir(parents=True)
+    (archive / "executor" / "signal_darwin.go").write_text("package executor\n")
+    links = (("executor/signal_linux.go", "signal_darwin.go"),)
+    module = Module("example.test/flows/v4", "4.0.5", (), links=links)
+    binaries._copy_source(module, archive, tmp_path / "source")
+    assert (tmp_path / "source" / "executor" / "signal_linux.go").read_text() == "package executor\n"
+    assert list((archive / "executor").iterdir()) == [archive / "executor" / "signal_darwin.go"]
+    assert "replace example.test/flows/v4 => ./source" in binaries._go_mod(module, {"Go": "1.25.7"})
