@@ -88,10 +88,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "engines/local/study.py": ("engines/local/test_queues.py", "conformance/test_engine.py"),
     "engines/local/trial.py": ("conformance/test_engine.py",),
     "engines/local/servers.py": ("engines/local/test_failed_rollouts.py",),
-    "engines/local/services.py": (
-        "engines/local/test_rollouts.py",
-        "engines/local/test_failed_rollouts.py",
-    ),
     "engines/local/training.py": ("conformance/test_engine.py",),
     "engines/local/warm.py": (
         "conformance/test_engine.py",

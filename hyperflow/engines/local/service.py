@@ -45,6 +45,7 @@ class Service:
         candidate: The server that `promote` gives the port to.
         previous: The model served before the current one.
         failed: The mark of a first deployment that failed, until the next one.
+        moves_to: The port that the candidate is to get, where that is another one; 0 where it is not.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Service:
     candidate: Server | None = None
     previous: ModelRef | None = None
     failed: Failure | None = None
+    moves_to: int = 0
 
     @property
     def alive(self) -> Service:
@@ -101,6 +103,7 @@ class Records:
             name, record["port"], servers.read(current) if current else None,
             servers.read(candidate) if candidate else None,
             ModelRef(**record["previous"]) if record["previous"] else None, _failure(failed) if failed else None,
+            record.get("moves_to", 0),
         )  # fmt: skip
 
     def write(self, service: Service) -> None:

@@ -46,14 +46,14 @@ class Services:
     def stage(self, spec: ServeSpec) -> Endpoint:
         """Have a model loaded, warmed and answering on a port of its own, beside what is served."""
         service = self.read(spec.name)
-        for server in (service.candidate, service.current):
-            if server and server.model == spec.model:
+        for server, port in ((service.candidate, service.moves_to or service.port), (service.current, service.port)):
+            if server and server.model == spec.model and spec.port in (0, port):
                 return service.endpoint(server)
         self.check_port(spec)
         for server in service.servers:
             if server != service.current:
                 server.stop()
-        service = replace(service, port=service.port or spec.port, candidate=None, failed=None)
+        service = _with_port(replace(service, candidate=None, failed=None), spec.port)
         try:
             candidate = servers.start(spec, self._folder, bool(os.environ.get(KEEP)) or service.current is not None)
         except JobFailed as failure:
@@ -77,7 +77,7 @@ class Services:
             control.take(Path(service.candidate.control), listener)
             port = listener.getsockname()[1]
         previous = service.current.model if service.current else service.previous
-        promoted = Service(name, port, service.candidate, None, previous)
+        promoted = Service(name, port, service.candidate, previous=previous)
         self._records.write(promoted)
         if service.current:
             service.current.stop()
@@ -95,7 +95,7 @@ class Services:
             raise self._nothing_before(service, tried)
         if service.candidate:
             service.candidate.stop()
-            service = replace(service, candidate=None)
+            service = replace(service, candidate=None, moves_to=0)
             self._records.write(service)
             if current and current.alive:
                 return service.endpoint(current)
@@ -136,7 +136,7 @@ class Services:
     def _given_up(self, service: Service, failure: JobFailed, mark: Failure) -> JobFailed:
         """Write down what a failed deployment leaves; word what failed and what is served now."""
         if service.current:
-            self._records.write(replace(service, candidate=None))
+            self._records.write(replace(service, candidate=None, moves_to=0))
             url = service.endpoint(service.current).url
             now = f"the previous model ({service.current.model.path}) is still served at {url}"
         else:
@@ -166,11 +166,18 @@ class Services:
         return JobFailed(what, why, f"{look}; its log is {tried.log}; the next deployment takes its place")
 
     def _public_socket(self, service: Service) -> socket.socket:
-        if service.current:
+        if service.current and not service.moves_to:
             listener = control.give(Path(service.current.control))
             if listener is not None:
                 return listener
-        return _listen(service.port)
+        return _listen(service.moves_to or service.port)
+
+
+def _with_port(service: Service, port: int) -> Service:
+    """Give a service the port that is asked for; what has another one keeps it until the candidate takes over."""
+    if service.current is None:
+        return replace(service, port=port or service.port, moves_to=0)
+    return replace(service, moves_to=port if port != service.port else 0)
 
 
 def _listen(port: int) -> socket.socket:
