@@ -31,7 +31,9 @@ _RECURRING = "retrain"
 @app.command()
 def run(
     assignments: Set = None,
-    pipeline: Pipeline = "train_and_serve",
+    pipeline: Annotated[
+        str, typer.Option(help="A pipeline in build/, or the path of a compiled one.", show_default="train_and_serve")
+    ] = "",
     run_id: Annotated[str, typer.Option(help="Go on with this run, or give a new one this id.")] = "",
     keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Leave the service running at the end.")] = False,
     port: Annotated[int, typer.Option(help="Port to serve on; 0 for any free one.", min=0, max=65535)] = 0,
@@ -45,7 +47,7 @@ def run(
 
     with told(debug):
         use_volume(folder)
-        path = find_pipeline(pipeline)
+        path = (None if pipeline else runner.pipeline_of(run_id)) or find_pipeline(pipeline or "train_and_serve")
         values = runner.read_values(path, assignments or [])
         keeps = keep_serving or bool(every) or path.stem == _RECURRING
         if not every:
@@ -64,12 +66,22 @@ def _run_once(request: Request) -> None:
     from hyperflow import runner
 
     what = f"Run [bold]{request.run_id}[/bold] of {request.pipeline.name} on the volume {volume.root()}"
+    ended = runner.ended(request.run_id)
+    if ended:
+        _say_ended(ended)
+        return
     console.print(what, highlight=False)
     with show.display() as listener:
         summary = runner.run(request, listener)
     show.summary(summary)
     if summary["endpoint"] and not request.keep_serving:
         console.print(f"The service ended with the run. To serve the model: hyperflow serve {summary['model_path']}")
+
+
+def _say_ended(summary: dict[str, Any]) -> None:
+    """Say of a run that is asked for again what came of it; nothing is done."""
+    console.print(f"Run [bold]{summary['run_id']}[/bold] has ended already; nothing was changed.", highlight=False)
+    show.summary({**summary, "endpoint": None})
 
 
 @app.command()

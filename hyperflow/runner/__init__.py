@@ -1,7 +1,8 @@
 """Run a compiled pipeline on this machine."""
 
+from hyperflow.runner.asked import Request, ended, pipeline_of
 from hyperflow.runner.output import Listener
-from hyperflow.runner.run import Request, new_run_id, run
+from hyperflow.runner.run import new_run_id, run
 from hyperflow.runner.values import declared, read_values, whole
 
-__all__ = ["Listener", "Request", "declared", "new_run_id", "read_values", "run", "whole"]
+__all__ = ["Listener", "Request", "declared", "ended", "new_run_id", "pipeline_of", "read_values", "run", "whole"]

@@ -10,9 +10,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -24,31 +23,14 @@ from hyperflow.engines.local import KEEP, LocalEngine
 from hyperflow.errors import Cancelled, JobFailed, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.report import run as report
+from hyperflow.runner import asked
+from hyperflow.runner.asked import Request
 from hyperflow.runner.output import Listener, Output
 from hyperflow.specs import check_run_id
 from hyperflow.steps import RUN_ID
 from hyperflow.volume import paths, records
 
 _TRIES = 5
-
-
-@dataclass(frozen=True)
-class Request:
-    """A run on this machine.
-
-    Args:
-        pipeline: The compiled pipeline.
-        values: Parameters that differ from the defaults, as `read_values` reads them.
-        run_id: The run's id; one that was used goes on where that run stopped.
-        keep_serving: Whether the service outlives the run.
-        port: Port to serve on; 0 for any free one.
-    """
-
-    pipeline: Path
-    values: Mapping[str, Any]
-    run_id: str
-    keep_serving: bool = False
-    port: int = 0
 
 
 def new_run_id() -> str:
@@ -63,10 +45,12 @@ def run(request: Request, listener: Listener) -> dict[str, Any]:
         HyperflowError: A parameter, this machine or a step did not do; the message is that step's.
     """
     check_run_id(request.run_id)
+    request = asked.take_up(request)
     translation.judge(Parameters.complete(request.values))
     folder = volume.run_path(request.run_id)
     started = time.time()
-    with _exclusive(folder), _environment(request), _signals():
+    with _exclusive(folder), _environment(request), _signals(request):
+        asked.keep(request)
         try:
             engine = LocalEngine()
             with engine.launcher():
@@ -174,14 +158,12 @@ def _environment(request: Request) -> Iterator[None]:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals(request: Request) -> Iterator[None]:
     """Make SIGTERM end the run as Ctrl-C does: the step is told, and everything else follows."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         _end_children()
-        raise Cancelled(
-            "the run was stopped", f"it got {signal.Signals(number).name}", "give --run-id with its id to go on"
-        )
+        raise Cancelled("the run was stopped", f"it got {signal.Signals(number).name}", f"to go on: {request.command}")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:

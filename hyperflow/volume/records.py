@@ -1,6 +1,7 @@
 """What came of each step of a run: one frozen class a step, written when it has ended well.
 
     runs/<run id>/steps/<stage>.json
+    runs/<run id>/steps/asked.json          on this machine: what the run was asked for
 
 The report and the summary of a run, and what a later step or a retried one has to know of an earlier
 one, are read from these records alone.
@@ -35,6 +36,21 @@ class Record:
 
     started: float = 0.0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Record):
+    """What a run on this machine was asked for; kept before its first step, and as long as the run is.
+
+    Args:
+        pipeline: The compiled pipeline.
+        values: Every parameter of it.
+    """
+
+    stage: ClassVar[str] = "asked"
+
+    pipeline: str
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

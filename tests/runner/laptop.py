@@ -46,6 +46,13 @@ class Laptop:
         output, _ = process.communicate(timeout=200)
         return process.returncode, output
 
+    def again(self, *words: str) -> tuple[int, str]:
+        """Call with what is typed alone, without the settings of a quick run."""
+        command = [sys.executable, "-m", "hyperflow", *words, "--folder", str(self.volume)]
+        environment = {**os.environ, "COLUMNS": "300"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=200)
+        return done.returncode, done.stdout + done.stderr
+
     def summary(self, run_id: str) -> dict[str, Any]:
         summary: dict[str, Any] = json.loads((self.volume / "runs" / run_id / "summary.json").read_text())
         return summary
