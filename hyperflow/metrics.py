@@ -42,6 +42,28 @@ def history(lines: Iterable[str]) -> dict[str, list[float]]:
     return values
 
 
+def curve(lines: Iterable[str]) -> dict[str, list[float]]:
+    """Read every value of every metric, one an epoch, of a log that several attempts may have written.
+
+    Where an epoch is printed again, by an attempt that went on before it, what came of it and of all after it is the
+    later attempt's. Without `epoch=` there is nothing to tell attempts by.
+    """
+    lines = list(lines)
+    epochs: dict[float, dict[str, float]] = {}
+    values: dict[str, float] = {}
+    for line in lines:
+        seen = parse_line(line)
+        if "epoch" in seen:
+            for later in [epoch for epoch in epochs if epoch > seen["epoch"]]:
+                del epochs[later]
+            values = epochs.setdefault(seen["epoch"], {})
+        values.update(seen)
+    if not epochs:
+        return history(lines)
+    names = {name: None for row in epochs.values() for name in row}
+    return {name: [row[name] for row in epochs.values() if name in row] for name in names}
+
+
 def latest(lines: Iterable[str]) -> dict[str, float]:
     """Read the last value of every metric."""
     return {name: values[-1] for name, values in history(lines).items()}

@@ -21,7 +21,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "cli/local.py": ("client/test_access.py", "demo/test_predictor.py", "runner/test_whole_run.py"),
     "cli/sending.py": ("cli/test_submitting.py",),
-    "cli/show.py": ("runner/test_whole_run.py", "runner/test_schedule.py"),
     "client/http.py": ("client/test_access.py",),
     "client/refusals.py": ("client/test_access.py",),
     "client/reply.py": ("client/test_access.py",),
@@ -89,10 +88,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "engines/local/trial.py": ("conformance/test_engine.py",),
     "engines/local/servers.py": ("engines/local/test_failed_rollouts.py",),
     "engines/local/training.py": ("conformance/test_engine.py",),
-    "engines/local/warm.py": (
-        "conformance/test_engine.py",
-        "fashion/test_train.py",
-    ),
     "fashion/checkpoint.py": ("fashion/test_train.py",),
     "fashion/events.py": ("fashion/test_train.py",),
     "fashion/export.py": ("fashion/test_train.py",),

@@ -43,3 +43,15 @@ def test_what_tensorflow_logs_by_itself_is_no_metric_and_what_a_trainer_logs_is(
     line: str, seen: dict[str, float]
 ) -> None:
     assert metrics.parse_line(line) == seen
+
+
+def test_curve_is_one_value_an_epoch_whatever_the_attempts() -> None:
+    first = ["epoch=1 loss=0.9", "epoch=2 loss=0.8", "epoch=3 loss=0.7"]
+    second = ["epoch=2 loss=0.75", "validation-accuracy=0.5", "epoch=3 loss=0.65", "test-accuracy=0.6"]
+    assert metrics.curve([*first, *second]) == {
+        "epoch": [1, 2, 3], "loss": [0.9, 0.75, 0.65], "validation-accuracy": [0.5], "test-accuracy": [0.6],
+    }  # fmt: skip
+
+
+def test_curve_without_epochs_is_all_that_was_printed() -> None:
+    assert metrics.curve(["loss=0.9", "loss=0.8"]) == {"loss": [0.9, 0.8]}

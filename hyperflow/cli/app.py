@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +69,10 @@ def told(debug: bool) -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, on terminals too that have no other characters than ASCII's."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()
 
 

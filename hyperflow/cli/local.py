@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from hyperflow import volume
 from hyperflow.cli import show
@@ -58,7 +59,7 @@ def run(
             raise InvalidParameter("--run-id", run_id, "no id together with --every, as every run has its own")
         schedule.forever(
             span, lambda: _run_once(runner.Request(path, values, runner.new_run_id(), True, port)),
-            lambda text: console.print(escape(text), highlight=False, soft_wrap=True),
+            _say,
         )  # fmt: skip
 
 
@@ -73,15 +74,27 @@ def _run_once(request: Request) -> None:
     console.print(what, highlight=False)
     with show.display() as listener:
         summary = runner.run(request, listener)
-    show.summary(summary)
-    if summary["endpoint"] and not request.keep_serving:
-        console.print(f"The service ended with the run. To serve the model: hyperflow serve {summary['model_path']}")
+    serves = request.keep_serving and summary["endpoint"]
+    show.summary({**summary, "endpoint": summary["endpoint"] if serves else None})
+    if summary["model_path"] and summary["endpoint"] and not serves:
+        _say("The service ended with the run. To serve the model: " + _serving(summary["model_path"]))
 
 
 def _say_ended(summary: dict[str, Any]) -> None:
     """Say of a run that is asked for again what came of it; nothing is done."""
     console.print(f"Run [bold]{summary['run_id']}[/bold] has ended already; nothing was changed.", highlight=False)
     show.summary({**summary, "endpoint": None})
+    if summary["model_path"]:
+        _say("To serve its model: " + _serving(summary["model_path"]))
+
+
+def _serving(model_path: str) -> str:
+    return shlex.join(["hyperflow", "serve", model_path])
+
+
+def _say(text: str) -> None:
+    """Print a line as it is: commands in it are whole, and can be copied."""
+    console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -90,9 +103,12 @@ def parameters(pipeline: Pipeline = "train_and_serve", debug: Debug = False) -> 
     from hyperflow import runner
 
     with told(debug):
-        table = Table("parameter", "default", "meaning")
-        for name, entry in runner.declared(find_pipeline(pipeline)).items():
-            table.add_row(name, json.dumps(entry.get("defaultValue")), entry.get("description", ""))
+        path = find_pipeline(pipeline)
+        table = Table(Column("parameter", no_wrap=True), Column("default", overflow="fold"), "meaning")
+        declared = runner.declared(path)
+        defaults = runner.whole(path, {name: entry.get("defaultValue") for name, entry in declared.items()})
+        for name, default in defaults.items():
+            table.add_row(name, escape(json.dumps(default)), escape(declared[name].get("description", "")))
         console.print(table)
 
 
@@ -114,7 +130,7 @@ def serve(
             raise Unavailable(f"{model} holds no model", why, "correct the path")
         if not background:
             words = [f"--model_name={name}", f"--model_dir={model}", f"--http_port={port}", "--enable_grpc=false"]
-            os.execv(sys.executable, [sys.executable, "-m", "hyperflow.serving", "--host=127.0.0.1", *words])
+            os.execv(sys.executable, [sys.executable, "-P", "-m", "hyperflow.serving", "--host=127.0.0.1", *words])
         from hyperflow.engines.local import KEEP, LocalEngine
         from hyperflow.specs import ModelRef, ServeSpec
 
@@ -224,7 +240,7 @@ def runs(folder: Volume = None, debug: Debug = False) -> None:
     with told(debug):
         use_volume(folder)
         table = Table("run", "ended", "test accuracy", "decision", "seconds")
-        for path in sorted(paths.all_runs().glob("*")):
+        for path in sorted(paths.all_runs().glob("*"), key=_last_change, reverse=True):
             summary = _read_summary(path)
             if summary is None:
                 table.add_row(path.name, "[yellow]not ended[/]", "", "", "")
@@ -234,6 +250,12 @@ def runs(folder: Volume = None, debug: Debug = False) -> None:
             shown = "" if accuracy is None else f"{accuracy:.4f}"
             table.add_row(path.name, when, shown, outcome, f"{summary['total_seconds']:.0f}")
         console.print(table)
+
+
+def _last_change(folder: Path) -> float:
+    """Return when a run ended, or last gave a sign of life."""
+    signs = [paths.run_summary(folder.name), paths.run_log(folder.name), folder]
+    return next((sign.stat().st_mtime for sign in signs if sign.exists()), 0.0)
 
 
 def _read_summary(folder: Path) -> dict[str, Any] | None:

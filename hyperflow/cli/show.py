@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column, Table
 
 from hyperflow.progress import Progress as Forward
 
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
 
 # a pipe or a log has no width: leave paths whole there
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
+
+_WIDE, _BAR, _SHORT_BAR, _STAGE = 100, 20, 5, 9  # columns of a terminal; `load_data` is the longest stage
 
 _OUTCOMES = {"deployed": "green", "refused": "yellow", "skipped": "yellow"}
 _CHECKS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -32,21 +43,32 @@ def display() -> Iterator[Listener]:
     from hyperflow.runner import Listener
 
     out = sys.stdout  # a run redirects it to catch what the steps print
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
 
         def say(text: object) -> None:
             print(text, file=out, flush=True)
 
         yield Listener(lambda stage: say(f"{stage} …"), say)
         return
-    columns = (
-        SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description:<10}"), BarColumn(20),
-        MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[text]}", markup=False),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(file=out)) as bars:
+    screen = Console(file=out)
+    with Progress(*_columns(screen), console=screen, expand=True) as bars:
         shown = _Bars(bars)
         yield Listener(shown.stage, shown.progress)
         shown.finish()
+
+
+def _columns(screen: Console) -> list[ProgressColumn]:
+    """Return stage, bar, counter and time, which stay whole, and the text, which gets what is left of the line."""
+    spinner, done = ("dots", "✓") if screen.encoding.startswith("utf") else ("line", "+")
+    wide = screen.width >= _WIDE
+    return [
+        SpinnerColumn(spinner, finished_text=f"[green]{done}[/]"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, width=_STAGE)),
+        BarColumn(_BAR if wide else _SHORT_BAR),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=5)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+    ]
 
 
 class _Bars:
@@ -83,9 +105,9 @@ def summary(summary: dict[str, Any]) -> None:
             "validation accuracy": _short(summary["validation_accuracy"]),
             "test accuracy": f"[bold]{summary['test_accuracy']:.4f}[/]",
             "model": summary["model_path"],
-            "endpoint": summary["endpoint"] or "none",
-            "smoke test": smoke_line(smoke) if smoke else "none",
         }
+        rows |= {"endpoint": summary["endpoint"]} if summary["endpoint"] else {}
+        rows |= {"smoke test": smoke_line(smoke)} if smoke else {}
     rows |= {
         "report": summary["report"],
         "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary["seconds"].items())

@@ -123,8 +123,10 @@ def _first(
     for name in names:
         try:
             return name, _read(system, f"{folder}/{name}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if unreachable := _unreachable(error):
+                remedy = "correct the address, or see that this machine reaches it"
+                raise DataError(f"{place} cannot be reached", unreachable, remedy) from error
         except read_errors(place) as error:
             raise DataError(f"{place}/{name} cannot be read", f"{type(error).__name__}: {error}") from error
     return names[-1], None
@@ -155,6 +157,20 @@ def _chunks(file: BinaryIO, path: str) -> Iterator[bytes]:
         if time.monotonic() > deadline:
             raise DataError(f"{path} cannot be read", f"it took more than {FILE_SECONDS} seconds")
         yield chunk
+
+
+def _unreachable(error: OSError) -> str:
+    """Say why a server was never asked; fsspec calls that, too, a file that is not found."""
+    cause = error.__cause__ or error.__context__
+    if cause is None or getattr(cause, "status", None) is not None or not _is_of_the_network(cause):
+        return ""
+    return str(cause)
+
+
+def _is_of_the_network(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("aiohttp", "asyncio", "socket") or isinstance(
+        error, (ConnectionError, TimeoutError)
+    )
 
 
 def _may_pass(error: BaseException) -> bool:

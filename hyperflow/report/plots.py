@@ -48,7 +48,8 @@ def curve(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
     """Draw a metric, and the same on the validation images, over the epochs."""
     figure, axes = _axes("epoch", names[0], names[0].capitalize())
     for name, colour in zip(names, (_MUTED, _COLOUR), strict=True):
-        points = values.get(name, [])
+        if not (points := values.get(name)):
+            continue
         axes.plot(range(1, len(points) + 1), points, "-o", color=colour, label=name, markersize=3)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)

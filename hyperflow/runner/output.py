@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from hyperflow.progress import Progress
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([a-z-]+?)(?:-\d+)?'")  # a step that stands twice in a pipeline has a number
+_FRAME = re.compile(r"\d\d:\d\d:\d\d\.\d+ - |\W*$")  # kfp.local's own lines
+_LAST = 15
 _FAILED = re.compile(r"\s*error: ")
 
 
@@ -38,11 +41,18 @@ class Output(io.TextIOBase):
         self._listener = listener
         self._rest = ""
         self._failure: list[str] = []
+        self._last: deque[str] = deque(maxlen=_LAST)
+        self.stage = ""
 
     @property
     def failure(self) -> str:
         """The error that a step printed last."""
         return "\n".join(self._failure)
+
+    @property
+    def last(self) -> list[str]:
+        """The last lines that a step printed; what kfp.local says of it is none."""
+        return list(self._last)
 
     def write(self, text: str) -> int:
         """Take some text; act on each line once it is whole."""
@@ -63,10 +73,17 @@ class Output(io.TextIOBase):
         started = _STARTED.search(line)
         progress = Progress.parse(line)
         if started:
-            self._listener.stage(started[1].replace("-", "_"))
-        elif progress:
+            self._start(started[1].replace("-", "_"))
+        elif not _FRAME.match(line):
+            self._last.append(line)
+        if progress:
             self._listener.progress(progress)
         elif _FAILED.match(line):
             self._failure = [line.strip().removeprefix("error: ")]
         elif self._failure and line.startswith("  "):
             self._failure.append(line)
+
+    def _start(self, stage: str) -> None:
+        self.stage = stage
+        self._last.clear()
+        self._listener.stage(stage)

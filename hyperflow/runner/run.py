@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import psutil
 
 from hyperflow import translation, volume
-from hyperflow.engines.local import KEEP, LocalEngine
+from hyperflow.engines.local import KEEP, OURS, SAFE_PATH, LocalEngine
 from hyperflow.errors import Cancelled, JobFailed, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.report import run as report
@@ -85,7 +85,19 @@ def _execute(request: Request, folder: Path, listener: Listener) -> None:
         except RuntimeError as error:
             if isinstance(error, RecursionError):
                 raise
-            raise _Reported(logging_to.failure or str(error)) from error
+            raise _why(logging_to, request) from error
+
+
+def _why(output: Output, request: Request) -> JobFailed:
+    """Word why kfp.local has given up: as the step has said it, or by what it printed last."""
+    if output.failure:
+        return _Reported(output.failure)
+    last, log = "\n".join(output.last) or "nothing", paths.run_log(request.run_id)
+    return JobFailed(
+        f"the step {output.stage} ended without saying why" if output.stage else "the pipeline could not be started",
+        f"it was killed, or is at fault itself; the last lines printed are\n{last}",
+        f"see {log}; to go on: {request.command}",
+    )
 
 
 class _Reported(JobFailed):
@@ -146,6 +158,7 @@ def _environment(request: Request) -> Iterator[None]:
     here = {
         "HYPERFLOW_ENGINE": "local", volume.ENVIRONMENT: str(volume.root()), RUN_ID: request.run_id,
         translation.PORT: str(request.port), KEEP: "1" if request.keep_serving else "", "PYTHONUNBUFFERED": "1",
+        SAFE_PATH: os.environ.get(SAFE_PATH) or OURS,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }  # fmt: skip
     before = dict(os.environ)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hyperflow.errors import InvalidParameter, Unavailable
+from hyperflow.errors import InvalidParameter, Unavailable, one_of
 
 
 def read_values(pipeline: Path, assignments: Iterator[str] | list[str]) -> dict[str, Any]:
@@ -40,16 +40,32 @@ def declared(pipeline: Path) -> dict[str, dict[str, Any]]:
         with pipeline.open(encoding="utf-8") as file:
             specification = next(yaml.load_all(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except OSError as error:
-        raise Unavailable(f"there is no pipeline at {pipeline}", str(error), "run `python compile.py`") from error
+        raise Unavailable(f"there is no pipeline at {pipeline}", str(error), _others(pipeline)) from error
     parameters: dict[str, dict[str, Any]] = specification["root"]["inputDefinitions"]["parameters"]
     return parameters
 
 
+def _others(pipeline: Path) -> str:
+    """Say what could be given in place of a pipeline that is not there."""
+    names = sorted(path.stem for path in pipeline.parent.glob("*.yaml"))
+    if not names:
+        return "run `python compile.py`"
+    return f"give {one_of(names)}, or the path of another compiled pipeline"
+
+
 def whole(pipeline: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the whole numbers whole again that KFP writes as floats."""
+    """Make the whole numbers whole again that KFP writes as floats, inside of objects and lists too."""
     types = declared(pipeline)
-    integers = {name for name in values if types[name]["parameterType"] == "NUMBER_INTEGER"}
-    return {name: int(value) if name in integers else value for name, value in values.items()}
+    as_given = {name for name in values if types[name]["parameterType"] == "NUMBER_DOUBLE"}
+    return {name: value if name in as_given else _whole(value) for name, value in values.items()}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _typed(name: str, text: str, kind: str) -> Any:

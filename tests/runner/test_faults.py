@@ -118,6 +118,29 @@ class TestMachine:
             assert_refused(laptop, code, output, "full")
 
 
+class TestSteps:
+    def test_killed_step_is_named_with_its_log_and_the_way_on(self, laptop: Laptop) -> None:
+        started = laptop.start("run", "--run-id", "hit", values=["epochs=500"])
+        wait_for((laptop.volume / "runs" / "hit" / "train" / "checkpoint").exists)
+        for process in laptop.processes():
+            if "kfp.dsl.executor_main" in process.cmdline():
+                process.kill()
+        output, _ = started.communicate(timeout=60)
+        assert_refused(laptop, started.returncode, output, "the step train ended without saying why", "log.txt")
+        assert f"to go on: hyperflow run --run-id hit --folder {laptop.volume}" in output
+        assert "\x1b" not in output
+
+    def test_host_that_is_unknown_is_not_a_file_that_is_missing(self, laptop: Laptop) -> None:
+        code, output = laptop.call("run", values=["data_source=http://no-such-host.invalid/x"])
+        assert_refused(laptop, code, output, "http://no-such-host.invalid/x cannot be reached")
+        assert "has no train-images" not in output
+
+    def test_unknown_pipeline_is_answered_with_those_that_there_are(self, laptop: Laptop) -> None:
+        code, output = laptop.call("run", "--pipeline", "nope")
+        assert code != 0
+        assert "give retrain or train_and_serve, or the path of another" in output
+
+
 class TestParameters:
     @pytest.mark.parametrize(
         ("value", "words"),
@@ -141,7 +164,8 @@ class TestParameters:
 class TestTrainers:
     def test_all_trials_failing(self, laptop: Laptop) -> None:
         code, output = laptop.call("run", values=[*LINE, 'trainer_arguments={"fail": 3}'])
-        assert_refused(laptop, code, output, "2 trials of tune-", "broken as asked: 3")
+        assert_refused(laptop, code, output, "2 of at most 2 trials of tune-", "broken as asked: 3", "exit code 3")
+        assert "max_failed_trials is" not in output, "it was 3: that many trials there are not"
 
     def test_nan_losses(self, laptop: Laptop) -> None:
         code, output = laptop.call("run", values=[*LINE, 'trainer_arguments={"nan": 1}'])

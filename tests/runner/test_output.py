@@ -42,6 +42,15 @@ def test_last_error_is_kept_with_its_cause_and_remedy(output: Output) -> None:
     assert output.failure == "second\n  cause: b\n    more of b\n  remedy: c"
 
 
+def test_last_lines_are_the_steps_own(output: Output) -> None:
+    output.write(
+        "12:00:00.1 - INFO - Executing task 'tune'\nold\n12:00:01.250 - INFO - Executing task \x1b[96m'train'\n"
+    )
+    output.write("    one\n    two\n\n-----\n12:00:02.123 - ERROR - Task 'train' finished with status FAILURE\n")
+    assert output.stage == "train"
+    assert output.last == ["one", "two"]
+
+
 def test_log_has_everything_without_colours(output: Output, tmp_path: Path) -> None:
     output.write("\x1b[91mred\x1b[0m\n    indented\nunfinished")
     assert (tmp_path / "log.txt").read_text() == "red\nindented\n"

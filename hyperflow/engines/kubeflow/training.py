@@ -148,7 +148,7 @@ class Training:
             remedy = "have the trainer write a SavedModel to --model-path; see whether step and job mount one claim"
             raise JobFailed(f"the training {self._spec.name} ended without a model", why, remedy)
         location = f"TFJob {self._cluster.namespace}/{self._spec.name}"
-        return TrainResult(self._spec.model_path, metrics.latest(lines), metrics.history(lines), location)
+        return TrainResult(self._spec.model_path, metrics.latest(lines), metrics.curve(lines), location)
 
     def _lines(self) -> list[str]:
         """Return all that the chief printed; what its last pod said after we stopped listening is read here."""
@@ -164,7 +164,9 @@ class Training:
         live = {pod["metadata"]["uid"] for pod in pods}
         lines = [*(why or []), *explain.pod_states(pods)]
         lines += explain.events(self._cluster, [self._spec.name, *(pod["metadata"]["name"] for pod in pods)])
-        lines += explain.log_tail(self._cluster, [pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"])
+        lines += explain.log_tail(
+            self._cluster, [pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"]
+        )
         gone = [fault for uid, fault in self._faults.items() if uid not in live]
         lines += gone[-1] if gone else []
         text = "\n".join(lines)
@@ -174,7 +176,8 @@ class Training:
 
     def _timeout(self) -> JobTimeout:
         phases = [
-            f"{pod['metadata']['name']} is {pod.get('status', {}).get('phase', 'not there')}" for pod in self._pods.values()
+            f"{pod['metadata']['name']} is {pod.get('status', {}).get('phase', 'not there')}"
+            for pod in self._pods.values()
         ]
         failure = self._failure("", [f"waited for: {', '.join(phases) or 'its first pod'}"])
         what = f"the training {self._spec.name} had not ended after {self._spec.timeout} s"

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
+_ARGUMENTS = slice(45, 47)  # of /proc/self/stat behind the name: where in memory the command line starts and ends
 
 
 def die_with_parent(parent: int) -> None:
@@ -21,6 +22,18 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(128 + signal.SIGKILL)
+
+
+def name_process(title: str) -> None:
+    """Have `ps` and `top` show what a forked process does, in place of what it was forked from."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"hyperflow", 0, 0, 0)
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
+        start, end = (int(field) for field in file.read().rpartition(")")[2].split()[_ARGUMENTS])
+    if start:
+        size = end - start
+        ctypes.memmove(start, title.encode()[: size - 1].ljust(size, b"\0"), size)
 
 
 if __name__ == "__main__":

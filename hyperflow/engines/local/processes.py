@@ -10,19 +10,22 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hyperflow.engines.local import guard, warm
+from hyperflow.engines.local import guard, scratch, warm
 from hyperflow.errors import Unavailable
 from hyperflow.volume import writable
 
 LAUNCHER = "HYPERFLOW_LAUNCHER"
 """Environment variable with the socket of a running warm launcher."""
+
+SAFE_PATH, OURS = "PYTHONSAFEPATH", "hyperflow"
+"""Environment variable that keeps a Python from importing what lies in the working directory, and the value that says
+that Hyperflow has set it: for its own processes, to which a json.py of the user's is none of theirs."""
 
 Lifetime = Literal["caller", "run", "free"]
 
@@ -106,12 +109,18 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Li
     launcher = os.environ.get(LAUNCHER)
     if module and launcher and Path(launcher).exists():
         return _Forked(launcher, module, argv[3:], env, output, lifetime)
-    command = [sys.executable, *argv[1:]] if module else list(argv)
+    command = [sys.executable, "-P", *argv[1:]] if module else list(argv)
+    env = env if module else _as_the_user_has_it(env)
     if lifetime != "free":
         command = [sys.executable, "-S", guard.__file__, str(os.getpid()), *command]
     if shutil.which(argv[0], path=env.get("PATH")) is None and not module:
         raise Unavailable(f"the program {argv[0]!r} was not found", remedy="correct trainer_command, or install it")
     return _Spawned(command, env, output)
+
+
+def _as_the_user_has_it(env: Mapping[str, str]) -> dict[str, str]:
+    """Let a program that is not ours import from the working directory, unless the user forbids it."""
+    return {name: value for name, value in env.items() if (name, value) != (SAFE_PATH, OURS)}
 
 
 def _own_module(argv: Sequence[str]) -> str:
@@ -137,12 +146,12 @@ class _Forked:
         self, launcher: str, module: str, argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Lifetime
     ) -> None:
         request = {"module": module, "argv": list(argv), "env": dict(env), "lifetime": lifetime}
-        self._connection = socket.socket(socket.AF_UNIX)
+        self._launcher, self._connection = launcher, socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(launcher)
             socket.send_fds(self._connection, [json.dumps(request).encode() + b"\n"], [output])
         except OSError as error:
-            raise Unavailable("the warm launcher has ended", str(error), "run it again") from error
+            raise _launcher_ended(launcher) from error
         self._answers = self._connection.makefile("r")
         self.pid = self._read()["pid"]
         if lifetime != "caller":
@@ -160,9 +169,17 @@ class _Forked:
     def _read(self) -> dict[str, int]:
         line = self._answers.readline()
         if not line:
-            raise Unavailable("the warm launcher has ended", remedy="run it again")
+            raise _launcher_ended(self._launcher)
         answer: dict[str, int] = json.loads(line)
         return answer
+
+
+def _launcher_ended(address: str) -> Unavailable:
+    """Word the end of the process that all others are forked from; nothing but a kill ends it before its run."""
+    said = tail(Path(address).with_name("log"))
+    why = f"its log ends with\n{said}" if said else "it was killed, by the system for want of memory or by a user"
+    remedy = "see that there is enough memory, with fewer parallel_trials or workers, and go on with the same run id"
+    return Unavailable("the launcher that trainers and servers are forked from has ended", why, remedy)
 
 
 @contextlib.contextmanager
@@ -171,12 +188,12 @@ def launcher() -> Iterator[None]:
     if os.environ.get(LAUNCHER):
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="hyperflow-"))
+    folder = scratch.make()
     address = folder / "launcher"
     env = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hyperflow.engines.local.warm", str(address)],
+            [sys.executable, "-P", "-m", "hyperflow.engines.local.warm", str(address), str(os.getpid())],
             env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:

@@ -116,13 +116,21 @@ class Search:
     def _too_many_failed(self, failed: list[FrozenTrial]) -> JobFailed:
         spec, last = self._spec, failed[-1]
         reported = last.user_attrs.get(studies.STATUS) == "metrics-unavailable"
-        reason = f"reported no finite {spec.objective.metric}" if reported else "ended non-zero"
+        reason = f"reported no finite {spec.objective.metric}"
+        if not reported:
+            reason = f"ended with exit code {last.user_attrs.get(studies.EXIT_CODE, 'unknown')}"
         log = tail(log_of(self._folder, last.number), 12)
         return JobFailed(
-            f"{len(failed)} trials of {spec.name} failed; max_failed_trials is {spec.max_failed_trials}",
+            f"{len(failed)} of at most {spec.max_trials} trials of {spec.name} failed, {_allowed(spec)}",
             f"the last one, number {last.number}, {reason}; its log ends with\n{log}",
             f"mend the trainer or narrow the search space; all logs are in {self._folder}",
         )
+
+
+def _allowed(spec: TuneSpec) -> str:
+    if spec.max_failed_trials >= spec.max_trials:
+        return "which leaves none to succeed"
+    return f"and max_failed_trials is {spec.max_failed_trials}"
 
 
 def _short(value: Value) -> str:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from hyperflow.engines.local import processes
+from hyperflow.engines.local import processes, scratch
 from hyperflow.errors import JobFailed, JobTimeout, Unavailable
 from hyperflow.serving import control
 from hyperflow.specs import ModelRef, ServeSpec
@@ -27,7 +26,7 @@ from hyperflow.volume import writable
 HOST = "127.0.0.1"
 
 _DRAIN = 35.0  # seconds: the server's own limit for draining is 30
-_READY, _CONTROL = "ready.json", "control"
+_CONTROL = "control"
 
 
 @dataclass(frozen=True)
@@ -104,16 +103,16 @@ def start(spec: ServeSpec, folder: Path, keep: bool) -> Server:
     log = log_of(spec, folder)
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix="hyperflow-"))
+    private = scratch.make()
     argv = [
         "python", "-m", "hyperflow.serving", f"--model_name={spec.name}", f"--model_dir={spec.model.path}",
-        f"--host={HOST}", "--http_port=0", "--enable_grpc=false", f"--ready_file={private / _READY}",
+        f"--host={HOST}", "--http_port=0", "--enable_grpc=false", f"--ready_file={private / scratch.READY}",
         f"--control={private / _CONTROL}",
     ]  # fmt: skip
     with writable(folder), log.open("ab") as output:
         process = processes.start(argv, dict(os.environ), output.fileno(), "free" if keep else "run")
     try:
-        started, port = _until_ready(process.pid, private / _READY, log, spec)
+        started, port = _until_ready(process.pid, private / scratch.READY, log, spec)
     except BaseException:
         processes.signal_group(process.pid, signal.SIGKILL)
         _remove(private)
@@ -161,6 +160,6 @@ def _ended(spec: ServeSpec, log: Path) -> JobFailed:
 def _remove(private: Path) -> None:
     """Remove the folder of a server that has ended."""
     with contextlib.suppress(OSError):
-        for name in (_READY, _CONTROL):
+        for name in (scratch.READY, _CONTROL):
             (private / name).unlink(missing_ok=True)
         private.rmdir()

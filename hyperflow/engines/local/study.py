@@ -17,7 +17,8 @@ from hyperflow.specs import Trial, TuneSpec, fingerprint
 STATUS = "status"
 SECONDS = "seconds"
 METRICS = "metrics"
-"""What is noted with each trial that has ended: how, after how long, and its metrics' last values."""
+EXIT_CODE = "exit code"
+"""What is noted with each trial that has ended: how, after how long, its metrics' last values, its exit code."""
 
 FILE = "study.db"
 

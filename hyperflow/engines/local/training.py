@@ -112,7 +112,7 @@ class Training:
                 "have the trainer write a SavedModel to --model-path",
             )  # fmt: skip
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return TrainResult(spec.model_path, metrics.latest(lines), metrics.history(lines), str(log))
+        return TrainResult(spec.model_path, metrics.latest(lines), metrics.curve(lines), str(log))
 
 
 def _environments(roles: list[str], folder: Path) -> list[dict[str, str]]:

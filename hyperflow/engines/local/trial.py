@@ -51,6 +51,7 @@ class Trials:
             if self._stopping:
                 return
         trial.set_user_attr(studies.SECONDS, round(time.monotonic() - started, 3))
+        trial.set_user_attr(studies.EXIT_CODE, code)
         trial.set_user_attr(studies.METRICS, {name: values[-1] for name, values in seen.items()})
         self._tell(trial, code, seen.get(spec.objective.metric, []), pruned)
 

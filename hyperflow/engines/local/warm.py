@@ -1,4 +1,4 @@
-"""A launcher that has imported TensorFlow once and forks it: `python -m hyperflow.engines.local.warm <socket>`.
+"""A launcher that has imported TensorFlow once and forks it: `python -m hyperflow.engines.local.warm <socket> <pid>`.
 
 Importing TensorFlow takes seconds, forking a process that has imported it takes milliseconds. One
 launcher serves a whole run: every trial, every worker and the model server start from it.
@@ -7,7 +7,7 @@ One connection is one process. The client sends a JSON line (module, argv, env, 
 with the descriptor that becomes standard output; the launcher answers {"pid": …} and, when the
 process has ended, {"exit": …}. The lifetime says whose end is the process's too: the client's
 (`caller`), the launcher's (`run`) or nobody's (`free`). The launcher itself ends with the process
-that started it.
+that started it, whose pid is told by that one: the launcher's own parent may be another by the time it asks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 
-from hyperflow.engines.local.guard import die_with_parent
+from hyperflow.engines.local.guard import die_with_parent, name_process
 
 PROGRAMS = {"hyperflow.fashion.train": "hyperflow.fashion.train", "hyperflow.serving": "hyperflow.serving.server"}
 """What can be started warm: the name after `python -m`, and the module whose `main(argv)` runs it."""
@@ -131,6 +131,7 @@ def _run(request: Mapping[str, object], output: int) -> int:
     os.environ.update(request["env"])  # type: ignore[call-overload]
     module = importlib.import_module(PROGRAMS[str(request["module"])])
     argv: list[str] = request["argv"]  # type: ignore[assignment]
+    name_process(" ".join(["python -m", str(request["module"]), *argv]))
     sys.argv = [str(request["module"]), *argv]
     try:
         return int(module.main(argv))
@@ -157,7 +158,7 @@ def _send(client: socket.socket, message: Mapping[str, int]) -> None:
 
 def main() -> None:
     """Listen, then import: a client may connect at once and waits only as long as it must."""
-    die_with_parent(os.getppid())
+    die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the run's to handle
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv[1])

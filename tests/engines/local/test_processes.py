@@ -63,6 +63,15 @@ def test_what_does_not_end_when_told_is_killed_with_its_children(
     until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
 
 
+def test_own_trainer_imports_from_the_working_directory_though_our_processes_do_not(tmp_path: Path) -> None:
+    show = "import os; print(os.environ.get('PYTHONSAFEPATH'))"
+    for value, seen in ((processes.OURS, "None"), ("1", "1")):
+        environment = {**os.environ, processes.SAFE_PATH: value}
+        running = processes.Job([sys.executable, "-uc", show], environment, tmp_path / "log")
+        assert list(running.lines()) == [seen]
+        running.wait()
+
+
 def test_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="'no-such-program' was not found"):
         processes.Job(["no-such-program"], dict(os.environ), tmp_path / "log")

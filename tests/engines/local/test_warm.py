@@ -1,0 +1,84 @@
+"""The launcher: it ends with whoever started it, however early, and imports nothing of the working directory's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hyperflow.engines.local import processes
+from hyperflow.errors import Unavailable
+
+STARTER = """
+import sys
+from hyperflow.engines.local import processes
+with processes.launcher():
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+def starter(folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    environment.pop(processes.LAUNCHER, None)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", STARTER], cwd=folder, env=environment, text=True, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def launchers(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if "hyperflow.engines.local.warm" in words and any(str(folder) in word for word in words):
+            found.append(process)
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process of its parent's end")
+@pytest.mark.parametrize("delay", [step * 0.02 for step in range(14)])
+def test_starter_killed_at_once_leaves_no_launcher(tmp_path: Path, delay: float) -> None:
+    process = starter(tmp_path)
+    deadline = time.monotonic() + 60
+    while not launchers(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 30
+    while launchers(tmp_path):
+        assert time.monotonic() < deadline, "the launcher stays"
+        time.sleep(0.05)
+
+
+def test_modules_of_the_working_directory_are_not_ours(tmp_path: Path) -> None:
+    for name in ("json", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working directory')\n")
+    process = starter(tmp_path)
+    output, _ = process.communicate("", timeout=60)
+    assert output == "up\n"
+    assert process.returncode == 0
+
+
+def test_launcher_that_was_killed_is_said_with_what_may_have_killed_it(tmp_path: Path) -> None:
+    address = tmp_path / "launcher"
+    (tmp_path / "log").touch()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(processes.LAUNCHER, str(address))
+        address.touch()
+        with pytest.raises(Unavailable, match="launcher that trainers and servers are forked from has ended") as ended:
+            processes.start(["python", "-m", "hyperflow.fashion.train"], dict(os.environ), 1)
+    assert "killed" in ended.value.why
+    assert "parallel_trials" in ended.value.remedy
+    assert "refused" not in str(ended.value)
