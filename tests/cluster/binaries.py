@@ -24,16 +24,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.modules import MODULES, NEEDED, RELEASES, STAGING, Binary, Module
+from tests.cluster import database, sandbox, services
+from tests.cluster.modules import KATIB_MODULE, KATIB_SERVERS, MODULES, NEEDED, RELEASES, STAGING, Binary, Module
 
 ENVTEST_ASSETS = ("etcd", "kube-apiserver")
 """Binaries taken from `KUBEBUILDER_ASSETS` where that is set."""
+
+KATIB = (*KATIB_SERVERS, services.NAME, database.NAME, sandbox.NAME)
+"""Everything that a real Katib needs of this machine."""
 
 BOUND_MINUTES = 45
 DOWNLOAD_MINUTES = 5
 SOURCE = "source"
 """Where a module that is built from a copy has it, below its scratch module."""
 
+SERVICES_MINUTES = 10
 _REASONS = "left-out.json"
 PATIENCE = 5
 """How many times its expected minutes one build may take: slower machines, and this one when it is busy."""
@@ -62,8 +67,15 @@ def missing(cache: Path) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if (cache / _REASONS).exists():
         reasons = json.loads((cache / _REASONS).read_text())
-    names = [binary.name for module in MODULES for binary in module.binaries]
-    return {name: reasons.get(name, "nobody has built it yet") for name in names if find(name, cache) is None}
+    names = [*(binary.name for module in MODULES for binary in module.binaries), services.NAME]
+    unbuilt = {name: reasons.get(name, "nobody has built it yet") for name in names if find(name, cache) is None}
+    return unbuilt | {name: why for name, why in _not_here().items() if why}
+
+
+def _not_here() -> dict[str, str]:
+    """Return why what no build can give us is missing from this machine, or nothing, by name."""
+    server = "" if database.program("postgres") else "PostgreSQL is not installed (Debian's package: postgresql)"
+    return {database.NAME: server, sandbox.NAME: sandbox.why_not()}
 
 
 def go_command() -> str:
@@ -92,7 +104,21 @@ def build_all(cache: Path, minutes: float = BOUND_MINUTES) -> dict[str, str]:
                 _build(binary, scratch, cache, deadline)
             except BuildError as error:
                 left_out[binary.name] = str(error)
-    return left_out
+    return left_out | _build_services(cache, deadline)
+
+
+def _build_services(cache: Path, deadline: float) -> dict[str, str]:
+    """Set up Katib's Python services; return why they were left out, by name."""
+    if find(services.NAME, cache) is not None:
+        return {}
+    deadline = _within(SERVICES_MINUTES, deadline)
+    try:
+        module = _go(["mod", "download", "-json", f"{KATIB_MODULE.path}@v{KATIB_MODULE.version}"], cache, deadline)
+        with _timed(f"{services.NAME}: set up"):
+            services.build(Path(json.loads(module)["Dir"]), cache, deadline)
+    except (BuildError, services.ServicesError) as error:
+        return {services.NAME: str(error)}
+    return {}
 
 
 def _within(minutes: float, deadline: float) -> float:
@@ -228,6 +254,9 @@ def _list(cache: Path) -> None:
             path = find(binary.name, cache)
             state = f"{path.stat().st_size / 2**20:.0f} MiB" if path else f"missing, about {binary.minutes:g} min"
             _say(f"{binary.name:28} {module.path} v{module.version}: {state}")
+    _say(f"{services.NAME}: {'there' if find(services.NAME, cache) else 'missing, about 2 min'}")
+    for name, why in _not_here().items():
+        _say(f"{name}: {why or 'there'}")
 
 
 def main() -> int:
@@ -243,7 +272,7 @@ def main() -> int:
     options.cache.mkdir(parents=True, exist_ok=True)
     if options.list:
         _list(options.cache)
-        return 0 if all(find(name, options.cache) for name in NEEDED) else 3
+        return 3 if set(missing(options.cache)) & {*NEEDED, *KATIB} else 0
     left_out = build_all(options.cache, options.minutes)
     _write_whole(options.cache / _REASONS, json.dumps(left_out))
     _list(options.cache)

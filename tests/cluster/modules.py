@@ -43,10 +43,34 @@ class Module:
 
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
-NEEDED = (*CONTROL_PLANE, "training-operator", "kserve-controller", "workflow-controller", "argoexec")
-"""Binaries that the tests run; Katib's, where they could be built, still have no test."""
+KATIB_SERVERS = ("katib-controller", "katib-db-manager", "katib-goptuna", "katib-file-metricscollector")
+NEEDED = (
+    *CONTROL_PLANE,
+    "training-operator",
+    "kserve-controller",
+    *KATIB_SERVERS,
+    "workflow-controller",
+    "argoexec",
+)
+"""Binaries that the tests run."""
 
 _STAMP = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
+
+KATIB_MODULE = Module(
+    "github.com/kubeflow/katib",
+    KATIB,
+    (
+        Binary("katib-controller", "github.com/kubeflow/katib/cmd/katib-controller/v1beta1", 5),
+        Binary("katib-db-manager", "github.com/kubeflow/katib/cmd/db-manager/v1beta1", 1),
+        Binary("katib-goptuna", "github.com/kubeflow/katib/cmd/suggestion/goptuna/v1beta1", 1),
+        Binary(
+            "katib-file-metricscollector",
+            "github.com/kubeflow/katib/cmd/metricscollector/v1beta1/file-metricscollector",
+            1,
+        ),
+    ),
+    ("manifests/v1beta1/components/crd/*.yaml",),
+)
 
 MODULES = (
     Module(
@@ -71,20 +95,7 @@ MODULES = (
         (Binary("kserve-controller", "github.com/kserve/kserve/cmd/manager", 4),),
         ("config/crd/full/serving*.yaml", "config/crd/full/clusterstoragecontainer/serving*.yaml"),
     ),
-    Module(
-        "github.com/kubeflow/katib",
-        KATIB,
-        (
-            Binary("katib-controller", "github.com/kubeflow/katib/cmd/katib-controller/v1beta1", 5),
-            Binary("katib-db-manager", "github.com/kubeflow/katib/cmd/db-manager/v1beta1", 1),
-            Binary("katib-goptuna", "github.com/kubeflow/katib/cmd/suggestion/goptuna/v1beta1", 1),
-            Binary(
-                "katib-file-metricscollector",
-                "github.com/kubeflow/katib/cmd/metricscollector/v1beta1/file-metricscollector",
-                1,
-            ),
-        ),
-    ),
+    KATIB_MODULE,
     Module(
         "github.com/argoproj/argo-workflows/v4",
         ARGO,

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -27,7 +28,10 @@ class ServerError(Exception):
 
 @dataclass
 class Server:
-    """A server process on the loopback: its command, the address that says it is ready, and its log."""
+    """A server process on the loopback: its command, the address that says it is ready, and its log.
+
+    The address is one that answers 200, or `tcp://` where to listen is to be ready.
+    """
 
     name: str
     command: Sequence[str]
@@ -47,6 +51,11 @@ class Server:
         Raises:
             ServerError: If it ended instead, or was not ready within a minute.
         """
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start the process, which lives no longer than the thread that starts it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 # The kernel ends the child when its parent is gone, even after `kill -9`.
@@ -57,7 +66,21 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        self._wait_until_ready(time.monotonic() + READY_SECONDS)
+
+    def wait_until_ready(self) -> None:
+        """Return when the process is ready.
+
+        Raises:
+            ServerError: If it ended instead, or was not ready within a minute.
+        """
+        deadline = time.monotonic() + READY_SECONDS
+        while not answers(self.ready_url):
+            if self.pid is None:
+                raise ServerError(f"{self.name} ended while it started; {self.log}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServerError(f"{self.name} was not ready after {READY_SECONDS:.0f} s; {self.log}:\n{self.tail()}")
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """Ask the process to end, and kill it if it does not."""
@@ -89,19 +112,14 @@ class Server:
         """Return the last lines of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _wait_until_ready(self, deadline: float) -> None:
-        while not answers(self.ready_url):
-            if self.pid is None:
-                raise ServerError(f"{self.name} ended while it started; {self.log}:\n{self.tail()}")
-            if time.monotonic() > deadline:
-                self.kill()
-                raise ServerError(f"{self.name} was not ready after {READY_SECONDS:.0f} s; {self.log}:\n{self.tail()}")
-            time.sleep(0.05)
-
 
 def answers(url: str) -> bool:
-    """Return whether `url` answers 200 now."""
+    """Return whether `url` answers 200 now, or somebody listens where it is `tcp://`."""
+    address = urlsplit(url)
     try:
+        if address.scheme == "tcp":
+            socket.create_connection((address.hostname, address.port), 2).close()
+            return True
         with urllib.request.urlopen(url, timeout=2, context=_unverified()) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import binaries
+from tests.cluster import binaries, database, services
 from tests.cluster.modules import STAGING, Binary, Module
 
 TARGET = '"$8"'
@@ -105,3 +105,31 @@ def test_module_with_links_is_built_from_a_copy_that_has_them(tmp_path: Path) ->
     assert (tmp_path / "source" / "executor" / "signal_linux.go").read_text() == "package executor\n"
     assert list((archive / "executor").iterdir()) == [archive / "executor" / "signal_darwin.go"]
     assert "replace example.test/flows/v4 => ./source" in binaries._go_mod(module, {"Go": "1.25.7"})
+
+
+@pytest.mark.cluster
+def test_services_whose_packages_cannot_be_had_leave_no_program_and_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text(f"{tmp_path}/nothing-1-py3-none-any.whl --hash=sha256:{'0' * 64}\n")
+    monkeypatch.setattr(services, "REQUIREMENTS", wanted)
+    with pytest.raises(services.ServicesError, match="nothing-1"):
+        services.build(tmp_path, tmp_path / "cache", time.monotonic() + 60)
+    assert binaries.find(services.NAME, tmp_path / "cache") is None
+
+
+def test_katib_is_missing_where_its_database_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert database.NAME in binaries.KATIB
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(database, "_FOLDERS", str(tmp_path))
+    assert "Debian's package: postgresql" in binaries.missing(tmp_path)[database.NAME]
+
+
+def test_newest_database_of_the_distribution_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(database, "_FOLDERS", str(tmp_path))
+    for version in ("9.6", "17", "15"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        _write_script(tmp_path / version / "bin" / "postgres")
+    assert database.program("postgres") == tmp_path / "17" / "bin" / "postgres"
