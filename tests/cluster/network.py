@@ -57,7 +57,7 @@ class Network:
             match = _SERVICE.fullmatch(host) if isinstance(host, str) else None
             if match is None:
                 return real(host, port, *args, **options)
-            return real(*self._endpoint(match["namespace"], match["name"], int(port)), *args, **options)
+            return real(*self.endpoint(match["namespace"], match["name"], int(port)), *args, **options)
 
         socket.getaddrinfo = resolve
         try:
@@ -65,7 +65,7 @@ class Network:
         finally:
             socket.getaddrinfo = real
 
-    def _endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
+    def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
         """Return address and port of a ready pod behind a service."""
         space = f"/api/v1/namespaces/{namespace}"
         try:
