@@ -15,17 +15,21 @@ from typing import Any, TypeVar
 
 from kubernetes import client as k8s
 
+from tests.cluster.binaries import KATIB, missing
 from tests.cluster.controlplane import ControlPlane, control_plane
+from tests.cluster.katib import Katib
 
 T = TypeVar("T")
 
 NAMESPACE = "default"
+EXPERIMENTS = ("kubeflow.org", "v1beta1", NAMESPACE, "experiments")
 TFJOBS = ("kubeflow.org", "v1", NAMESPACE, "tfjobs")
 SERVICES = ("serving.kserve.io", "v1beta1", NAMESPACE, "inferenceservices")
 RUNTIMES = ("serving.kserve.io", "v1alpha1", NAMESPACE, "servingruntimes")
 _ORPHAN = """
 import time
 from pathlib import Path
+from tests.cluster.binaries import KATIB, missing
 from tests.cluster.controlplane import control_plane
 with control_plane(Path({cache!r})) as cluster:
     print(*(server.pid for server in cluster.servers.values()), flush=True)
@@ -50,6 +54,7 @@ def check_all(cache: Path) -> None:
                 continue
             start()
             check(cluster)
+        check_katib(cluster, cache)
         check_restart(cluster)
     check_death(cache)
 
@@ -90,6 +95,33 @@ def check_kserve(cluster: ControlPlane) -> None:
         _report(core, pods, "Running", "kserve-container")
         wait_for(lambda: _has(objects, SERVICES, "right", "Ready"), "InferenceService Ready")
     _say("KServe: wrong InferenceService refused, right one became a Deployment with its model and Ready")
+
+
+def check_katib(cluster: ControlPlane, cache: Path) -> None:
+    """Prove that the webhook refuses a wrong Experiment, and that a right one gets a suggestion service."""
+    absent = [name for name in KATIB if name in missing(cache)]
+    if absent:
+        _say(f"PASSED OVER: Katib, for lack of {', '.join(absent)}")
+        return
+    katib = Katib(cluster, "http://127.0.0.1:9", cache)
+    katib.launch()
+    katib.start()
+    cluster.label_namespace(NAMESPACE, {"katib.kubeflow.org/metrics-collector-injection": "enabled"})
+    with cluster.client() as api:
+        objects, apps = k8s.CustomObjectsApi(api), k8s.AppsV1Api(api)
+        wrong = _experiment("wrong", algorithm="guessing")
+        refusal = refused(lambda: objects.create_namespaced_custom_object(*EXPERIMENTS, wrong))
+        _expect(
+            "unable to get Suggestion config data" in refusal, f"Experiment not refused for its algorithm: {refusal}"
+        )
+        objects.create_namespaced_custom_object(*EXPERIMENTS, _experiment("right", algorithm="random"))
+        (service,) = wait_for(
+            lambda: apps.list_namespaced_deployment(NAMESPACE, field_selector="metadata.name=right-random").items,
+            "its suggestion service",
+        )
+        image = service.spec.template.spec.containers[0].image
+        _expect("suggestion-hyperopt" in image, f"suggestion service of another image: {image}")
+    _say("Katib: wrong Experiment refused, right one got its suggestion service")
 
 
 def check_restart(cluster: ControlPlane) -> None:
@@ -178,6 +210,22 @@ def _tfjob(name: str, container: str) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {"tfReplicaSpecs": replicas},
     }
+
+
+def _experiment(name: str, algorithm: str) -> dict[str, Any]:
+    container = {"name": "main", "image": "trainer", "command": ["train", "--x=${trialParameters.x}"]}
+    job = {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}}
+    spec = {
+        "objective": {"type": "maximize", "objectiveMetricName": "accuracy"},
+        "algorithm": {"algorithmName": algorithm},
+        "parameters": [{"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}],
+        "trialTemplate": {
+            "primaryContainerName": "main",
+            "trialParameters": [{"name": "x", "reference": "x"}],
+            "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", **job},
+        },
+    }
+    return {"apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "metadata": {"name": name}, "spec": spec}
 
 
 def _runtime() -> dict[str, Any]:

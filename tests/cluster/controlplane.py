@@ -31,10 +31,16 @@ from tests.cluster.processes import Server, free_ports
 
 CONFIG = Path(__file__).parent / "config"
 ADMIN, CONTROLLER_MANAGER, OPERATORS = "admin", "system:kube-controller-manager", "operators"
+KATIB_CONTROLLER = "system:serviceaccount:kubeflow:katib-controller"
 
 Flags = Mapping[str, object]
 
-_TOKENS = {ADMIN: "test-admin", CONTROLLER_MANAGER: "test-controller-manager", OPERATORS: "test-operators"}
+_TOKENS = {
+    ADMIN: "test-admin",
+    CONTROLLER_MANAGER: "test-controller-manager",
+    OPERATORS: "test-operators",
+    KATIB_CONTROLLER: "test-katib-controller",
+}
 _CONNECTIONS = 100
 _MASTERS = (ADMIN, OPERATORS)
 _ARGO_HEALTH = "http://127.0.0.1:6060/healthz"
@@ -58,7 +64,7 @@ class ControlPlane:
         self.certificates: Certificates = create_certificates(serving, "training-operator-ca", _WEBHOOK_NAMES)
         (folder / "logs").mkdir()
         self._etcd_port, self._etcd_peer_port, self._port, self._manager_port = free_ports(4)
-        self.kubeconfig = self.kubeconfig_for(ADMIN, _TOKENS[ADMIN])
+        self.kubeconfig = self.kubeconfig_of(ADMIN)
 
     @property
     def url(self) -> str:
@@ -90,6 +96,10 @@ class ControlPlane:
         for server in reversed(self.servers.values()):
             server.kill()
 
+    def kubeconfig_of(self, user: str) -> Path:
+        """Write a kubeconfig for one of the cluster's own users."""
+        return self.kubeconfig_for(user, _TOKENS[user])
+
     def kubeconfig_for(self, user: str, token: str, url: str | None = None) -> Path:
         """Write a kubeconfig for the bearer of `token`, through `url` where a proxy stands in front."""
         path = self.folder / f"{user.replace(':', '-')}.kubeconfig"
@@ -119,6 +129,19 @@ class ControlPlane:
             for obj in objects:
                 create_from_dict(api, obj)
 
+    def label_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        """Give a namespace labels."""
+        with self.client() as api:
+            k8s.CoreV1Api(api).patch_namespace(name, {"metadata": {"labels": dict(labels)}})
+
+    def delete_webhooks(self, objects: Sequence[dict[str, Any]]) -> None:
+        """Delete webhook configurations."""
+        with self.client() as api:
+            admission = k8s.AdmissionregistrationV1Api(api)
+            for obj in objects:
+                kind = "mutating" if obj["kind"].startswith("Mutating") else "validating"
+                getattr(admission, f"delete_{kind}_webhook_configuration")(obj["metadata"]["name"])
+
     def install_crds(self) -> list[str]:
         """Install the CRDs of Katib, the Training Operator and KServe, and return their names when they are served."""
         crds = load_crds(self._cache)
@@ -133,7 +156,7 @@ class ControlPlane:
         _OPERATOR_MARKER.parent.mkdir(parents=True, exist_ok=True)
         _OPERATOR_MARKER.touch()
         webhook_port, health_port = free_ports(2)
-        self.create(self._webhooks_by_url(load_yaml(CONFIG / "training-operator.yaml"), webhook_port))
+        self.create(self.webhooks_by_url(load_yaml(CONFIG / "training-operator.yaml"), webhook_port))
         self.create([self._operator_secret()])
         flags = {
             "enable-scheme": "tfjob",
@@ -146,7 +169,7 @@ class ControlPlane:
     def start_kserve(self) -> Server:
         """Start the KServe controller in Standard mode, with its webhooks."""
         webhook_port, health_port = free_ports(2)
-        self.create(self._webhooks_by_url(load_yaml(CONFIG / "kserve.yaml"), webhook_port))
+        self.create(self.webhooks_by_url(load_yaml(CONFIG / "kserve.yaml"), webhook_port))
         flags = {
             "webhook-port": webhook_port,
             "metrics-addr": 0,
@@ -156,9 +179,8 @@ class ControlPlane:
 
     def start_workflow_controller(self, namespace: str, executor: str) -> Server:
         """Start Argo's controller for the Workflows of one namespace, in which its configuration is too."""
-        kubeconfig = self.kubeconfig_for(OPERATORS, _TOKENS[OPERATORS])
         flags = {
-            "kubeconfig": kubeconfig,
+            "kubeconfig": self.kubeconfig_of(OPERATORS),
             "namespace": namespace,
             "namespaced": "true",
             "managed-namespace": namespace,
@@ -168,7 +190,36 @@ class ControlPlane:
         # never been, that goes within ten seconds of its start. The steps of a test are young.
         times = {"DEFAULT_REQUEUE_TIME": "1s", "RECENTLY_STARTED_POD_DURATION": "1s"}
         environment = {"LEADER_ELECTION_DISABLE": "true", **times}
-        return self._start("workflow-controller", flags, _ARGO_HEALTH, environment)
+        return self.start_server("workflow-controller", flags, _ARGO_HEALTH, environment)
+
+    def start_server(
+        self,
+        name: str,
+        flags: Flags,
+        ready_url: str,
+        environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        wait: bool = True,
+    ) -> Server:
+        """Start the binary called `name`, by the command `before` where there is one, and wait until it is ready."""
+        binary = find(name, self._cache)
+        if binary is None:
+            raise FileNotFoundError(f"{name} is not built: run python -m tests.cluster.binaries")
+        command = [*before, str(binary), *(f"--{flag}={value}" for flag, value in flags.items())]
+        server = Server(name, command, ready_url, self.folder / "logs" / f"{name}.log", environment or {})
+        self.servers[name] = server
+        server.launch()
+        if wait:
+            server.wait_until_ready()
+        return server
+
+    def webhooks_by_url(self, objects: list[dict[str, Any]], port: int) -> list[dict[str, Any]]:
+        """Turn each webhook's service reference into a URL on the loopback, with the authority to trust."""
+        authority = _base64(self.certificates.authority)
+        for webhook in (webhook for obj in objects for webhook in obj.get("webhooks", [])):
+            path = webhook["clientConfig"]["service"]["path"]
+            webhook["clientConfig"] = {"url": f"https://127.0.0.1:{port}{path}", "caBundle": authority}
+        return objects
 
     def _start_etcd(self) -> None:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._etcd_peer_port}"
@@ -183,7 +234,7 @@ class ControlPlane:
             "initial-advertise-peer-urls": peer,
             "initial-cluster": f"test={peer}",
         }
-        self._start("etcd", flags, f"{client}/health")
+        self.start_server("etcd", flags, f"{client}/health")
 
     def _start_api_server(self) -> None:
         flags = {
@@ -203,11 +254,11 @@ class ControlPlane:
             # An endpoint on the loopback is refused, so the service `kubernetes` goes without.
             "endpoint-reconciler-type": "none",
         }
-        self._start("kube-apiserver", flags, f"{self.url}/readyz")
+        self.start_server("kube-apiserver", flags, f"{self.url}/readyz")
 
     def _start_controller_manager(self) -> None:
         flags = {
-            "kubeconfig": self.kubeconfig_for(CONTROLLER_MANAGER, _TOKENS[CONTROLLER_MANAGER]),
+            "kubeconfig": self.kubeconfig_of(CONTROLLER_MANAGER),
             "use-service-account-credentials": "true",
             "service-account-private-key-file": self.certificates.service_accounts,
             "root-ca-file": self.certificates.authority,
@@ -219,22 +270,11 @@ class ControlPlane:
             # The one node is a stand-in without a heartbeat, which would count as lost after a minute.
             "controllers": "*,-node-lifecycle-controller,-taint-eviction-controller",
         }
-        self._start("kube-controller-manager", flags, f"https://127.0.0.1:{self._manager_port}/healthz")
+        self.start_server("kube-controller-manager", flags, f"https://127.0.0.1:{self._manager_port}/healthz")
 
     def _start_operator(self, name: str, flags: Flags, health_port: int) -> Server:
-        kubeconfig = self.kubeconfig_for(OPERATORS, _TOKENS[OPERATORS])
-        environment = {"KUBECONFIG": str(kubeconfig), "TMPDIR": str(self.folder / "tmp")}
-        return self._start(name, flags, f"http://127.0.0.1:{health_port}/readyz", environment)
-
-    def _start(self, name: str, flags: Flags, ready_url: str, environment: Mapping[str, str] | None = None) -> Server:
-        binary = find(name, self._cache)
-        if binary is None:
-            raise FileNotFoundError(f"{name} is not built: run python -m tests.cluster.binaries")
-        command = [str(binary), *(f"--{flag}={value}" for flag, value in flags.items())]
-        server = Server(name, command, ready_url, self.folder / "logs" / f"{name}.log", environment or {})
-        self.servers[name] = server
-        server.start()
-        return server
+        environment = {"KUBECONFIG": str(self.kubeconfig_of(OPERATORS)), "TMPDIR": str(self.folder / "tmp")}
+        return self.start_server(name, flags, f"http://127.0.0.1:{health_port}/readyz", environment)
 
     def _write_tokens(self) -> Path:
         path = self.folder / "tokens.csv"
@@ -242,14 +282,6 @@ class ControlPlane:
         groups = {user: "system:masters" if user in _MASTERS else "" for user in _TOKENS}
         path.write_text("".join(f"{token},{user},{user},{groups[user]}\n" for user, token in _TOKENS.items()))
         return path
-
-    def _webhooks_by_url(self, objects: list[dict[str, Any]], port: int) -> list[dict[str, Any]]:
-        """Turn each webhook's service reference into a URL on the loopback, with the authority to trust."""
-        authority = _base64(self.certificates.authority)
-        for webhook in (webhook for obj in objects for webhook in obj.get("webhooks", [])):
-            path = webhook["clientConfig"]["service"]["path"]
-            webhook["clientConfig"] = {"url": f"https://127.0.0.1:{port}{path}", "caBundle": authority}
-        return objects
 
     def _operator_secret(self) -> dict[str, Any]:
         """Return the Secret from which the operator takes its certificates; it would make others if it were empty."""

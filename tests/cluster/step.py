@@ -18,7 +18,7 @@ from tests.kubeflow.specs import trainer, training, tuning
 
 def tune_spec(run_id: str, pause: float, fail: int = 0) -> TuneSpec:
     """Search with four trials of three epochs, or with trials that fail."""
-    return tuning(run_id=run_id, trainer=trainer(pause=pause, fail=fail), epochs=3)
+    return tuning(run_id=run_id, trainer=trainer(pause=pause, fail=fail), epochs=3, timeout=240)
 
 
 def train_spec(run_id: str, pause: float, fail: int = 0) -> TrainSpec:

@@ -15,7 +15,7 @@ from hyperflow.engines.kubeflow.manifests import KServe, inference_service, tfjo
 from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Compute, Trainer
 from tests.cluster.external import Target, external_cluster
-from tests.cluster.world import KSERVE, OPERATOR, collection, machinery, need
+from tests.cluster.world import KATIB, KSERVE, OPERATOR, collection, machinery, need
 from tests.kubeflow.specs import serving, training
 from tests.kubeflow.store import Object, Refusal
 from tests.kubeflow.test_manifests import existing
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 
 GOLDEN = {path.stem: path for path in (Path(__file__).parents[1] / "golden").glob("*.yaml")}
 _PLURALS = {"Experiment": "experiments", "TFJob": "tfjobs", "InferenceService": "inferenceservices"}
-_OPERATORS = {"TFJob": (OPERATOR,), "InferenceService": (KSERVE,)}
+_OPERATORS = {"Experiment": KATIB, "TFJob": (OPERATOR,), "InferenceService": (KSERVE,)}
 _ASSIGNED = ("uid", "resourceVersion", "generation", "namespace")
 
 
@@ -64,6 +64,13 @@ def test_canary_of_a_service_that_scales_is_admitted() -> None:
     item["spec"]["canary"][0]["predictor"]["minReplicas"] = 3
     with pytest.raises(Refusal, match="must not exceed stable predictor minReplicas"):
         ask(item)
+
+
+def test_experiment_is_refused_where_the_namespace_lacks_katibs_label() -> None:
+    need(*KATIB)
+    path = collection("kube-public", "experiments")
+    with pytest.raises(Refusal, match="the namespace lacks label"):
+        machinery().api.create(path, golden("experiment-job"), dryRun="All")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.specs import TrainResult, TuneResult
 from tests.cluster.check import wait_for
 from tests.cluster.step import train_spec, tune_spec
-from tests.cluster.world import World, new_token
+from tests.cluster.world import KATIB, World, need, new_token
 from tests.kubeflow.emulator import Fault, Request
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -32,6 +32,11 @@ TOKEN_CACHE_SECONDS = 11
 """How long the API server goes on to believe in a token that has ended."""
 
 Disturbance = Callable[[World], None]
+
+
+@pytest.fixture(autouse=True)
+def katib() -> None:
+    need(*KATIB)
 
 
 def test_latency(world: World) -> None:

@@ -21,7 +21,7 @@ from hyperflow.engines.kubeflow.jobs import condition
 from hyperflow.errors import JobFailed
 from tests.cluster.check import CheckError, wait_for
 from tests.cluster.step import train_spec, tune_spec
-from tests.cluster.world import World
+from tests.cluster.world import KATIB, World, need
 from tests.kubeflow.store import Object
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -32,6 +32,11 @@ ROOT = Path(__file__).parents[2]
 PAUSE = 0.15
 WRONG = ("duplicates", "orphans", "false successes", "false failures")
 _KINDS = {"tune": "experiments", "train": "tfjobs"}
+
+
+@pytest.fixture(autouse=True)
+def katib() -> None:
+    need(*KATIB)
 
 
 def test_random_kills(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

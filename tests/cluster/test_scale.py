@@ -20,7 +20,7 @@ from hyperflow.engines.kubeflow.jobs import condition as condition_holds
 from hyperflow.engines.kubeflow.manifests import experiment, tfjob
 from tests.cluster.check import wait_for
 from tests.cluster.step import train_spec, tune_spec
-from tests.cluster.world import World
+from tests.cluster.world import KATIB, World, need, without_katib
 from tests.kubeflow.operators import condition
 from tests.kubeflow.store import Object, Refusal
 
@@ -73,12 +73,12 @@ def test_end_of_a_training_is_seen_within_a_second(idle_world: World) -> None:
 
 
 def test_finished_runs_cost_a_step_nothing(world: World) -> None:
+    need(*KATIB)
     before = {verb: measure(world, verb, "before") for verb in ("train", "tune")}
     started = time.monotonic()
-    world.katib.passes_over = True
-    parallel(lambda number: finished_run(world, f"old-{number}"), range(RUNS))
-    threading.Event().wait(1)  # for the last of their events to be passed over
-    world.katib.passes_over = False
+    admitted = world.api.create(world.path("experiments"), experiment(tune_spec("old", 0)), dryRun="All")
+    with without_katib():
+        parallel(lambda number: finished_run(world, f"old-{number}", admitted["spec"]), range(RUNS))
     print(f"{RUNS} finished runs made in {time.monotonic() - started:.0f} s")
     for verb, (memory, requests) in before.items():
         later_memory, later_requests = measure(world, verb, "after")
@@ -152,11 +152,11 @@ def finished_trial(world: World, of: str, name: str) -> None:
     world.api.patch(f"{world.path('trials', name)}/status", {"status": status})
 
 
-def finished_run(world: World, run_id: str) -> None:
-    """Leave what a run leaves: an Experiment and a TFJob that have ended."""
+def finished_run(world: World, run_id: str, search: Object) -> None:
+    """Leave what a run leaves: an Experiment, as Katib would have admitted it, and a TFJob that have ended."""
     old_job = tfjob(train_spec(run_id, 0))
     old_job["spec"]["runPolicy"]["managedBy"] = "kueue.x-k8s.io/multikueue"  # so that the operator leaves it alone
-    for plural, item in (("experiments", experiment(tune_spec(run_id, 0))), ("tfjobs", old_job)):
+    for plural, item in (("experiments", {**experiment(tune_spec(run_id, 0)), "spec": search}), ("tfjobs", old_job)):
         made = world.api.create(world.path(plural), item)
         end = {"status": {"conditions": [condition("Succeeded", "TestSaysSo")]}}
         world.api.patch(f"{world.path(plural, made['metadata']['name'])}/status", end)

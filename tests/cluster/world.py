@@ -19,16 +19,18 @@ import yaml
 from hyperflow.engines.kubeflow import KubeflowEngine, preflight
 from hyperflow.engines.kubeflow.cluster import Cluster
 from tests.cluster.api import Api
-from tests.cluster.binaries import default_cache, find
+from tests.cluster.binaries import KATIB, default_cache, find, missing
 from tests.cluster.check import wait_for
 from tests.cluster.controlplane import ControlPlane, control_plane
 from tests.cluster.crds import load_yaml
+from tests.cluster.katib import Katib
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.modules import CONTROL_PLANE
-from tests.cluster.operators import KatibOnApi
 from tests.cluster.processes import ServerError
 from tests.cluster.proxy import Proxy
+from tests.cluster.resolver import Resolver
 from tests.kubeflow.store import Object, Refusal
+from tests.trainers.line import START_SECONDS
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "base"
 ACCOUNT = "default-editor"
@@ -36,7 +38,12 @@ ACCOUNT = "default-editor"
 
 OPERATOR, KSERVE = "training-operator", "kserve-controller"
 
+SEARCHED = {"katib.kubeflow.org/metrics-collector-injection": "enabled"}
+"""Label of a namespace in which Katib works."""
+
 _GRACE = 1.0
+_NO_HURRY = {START_SECONDS: "1"}
+"""Katib's collector has to start before a trial is over; a trainer that imports anything gives it the time."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,15 @@ class Machinery:
     cluster: ControlPlane
     api: Api
     kubelet: Kubelet
+    katib: Katib | None
 
 
 def need(*names: str) -> None:
     """Skip the test where the control plane is not built, or an operator that the test needs."""
-    absent = [name for name in (*CONTROL_PLANE, *names) if find(name, default_cache()) is None]
+    reasons = missing(default_cache())
+    absent = [name for name in (*CONTROL_PLANE, *names) if name in reasons]
     if absent:
-        pytest.skip(f"not built: {', '.join(absent)}")
+        pytest.skip(f"not here: {', '.join(absent)}")
 
 
 def machinery() -> Machinery:
@@ -79,6 +88,9 @@ def _start() -> Machinery:
     stack = contextlib.ExitStack()
     cluster = stack.enter_context(control_plane())
     atexit.register(stack.close)  # after the temporary folder's own, so that it runs before
+    api = Api(cluster.client())
+    kubelet = Kubelet(api, cluster.folder / "logs", cluster.certificates)
+    katib = None if set(KATIB) & set(missing(default_cache())) else _launch_katib(cluster, kubelet, stack)
     cluster.install_crds()
     # The garbage collector looks for new kinds every half minute; one that starts now has them at once.
     manager = cluster.servers["kube-controller-manager"]
@@ -88,11 +100,24 @@ def _start() -> Machinery:
         cluster.start_training_operator()
     if cluster.has(KSERVE):
         cluster.start_kserve()
-    api = Api(cluster.client())
-    kubelet = Kubelet(api, cluster.folder / "logs", cluster.certificates)
+    if katib is not None:
+        katib.start()
+        cluster.label_namespace("default", SEARCHED)
     kubelet.start()
     stack.callback(kubelet.stop)
-    return Machinery(cluster, api, kubelet)
+    return Machinery(cluster, api, kubelet, katib)
+
+
+def _launch_katib(cluster: ControlPlane, kubelet: Kubelet, stack: contextlib.ExitStack) -> Katib:
+    known: dict[str, tuple[str, int]] = {}
+    resolver = Resolver(kubelet.network.endpoint, known)
+    resolver.start()
+    stack.callback(resolver.stop)
+    katib = Katib(cluster, resolver.url, default_cache())
+    known.update(katib.services)
+    kubelet.images.update(katib.images)
+    katib.launch()
+    return katib
 
 
 @dataclass
@@ -105,7 +130,6 @@ class World:
     engine: KubeflowEngine
     kubeconfig: Path
     token_file: Path
-    katib: KatibOnApi
     parts: Machinery = field(default_factory=machinery)
 
     @property
@@ -154,26 +178,55 @@ def real_cluster_world(folder: Path) -> Iterator[KubeflowEngine]:
 def cluster_world(folder: Path, run_pods: bool = True) -> Iterator[World]:
     """Give a fresh namespace with what manifests/ puts into it, and the engine behind a proxy."""
     need(OPERATOR)
+    with contextlib.nullcontext() if run_pods else without_katib(), _namespace(folder, run_pods) as world:
+        yield world
+
+
+@contextmanager
+def without_katib() -> Iterator[None]:
+    """Have no Katib: nobody looks at Experiments and pods when they are made, and nobody takes them up."""
+    katib = machinery().katib
+    if katib is None:
+        yield
+        return
+    katib.pause()
+    try:
+        yield
+    finally:
+        katib.resume()
+
+
+@contextmanager
+def _namespace(folder: Path, run_pods: bool) -> Iterator[World]:
     parts = machinery()
     namespace, volume = f"team-{uuid.uuid4().hex[:8]}", Path(os.environ["HYPERFLOW_VOLUME"])
     _prepare(parts.api, namespace, volume)
-    katib = KatibOnApi(parts.api, namespace, parts.kubelet.logs)
     with Proxy(parts.cluster.port, parts.cluster.certificates.authority) as proxy, parts.kubelet.network.names():
         token_file = folder / "token"
         token_file.write_text(new_token(parts.api, namespace))
         kubeconfig = _kubeconfig(folder, proxy.url, namespace, token_file)
         # A step runs in a pod: the model answers it at the address inside.
-        with patch.dict(os.environ, {"KUBECONFIG": str(kubeconfig), "KUBERNETES_SERVICE_HOST": "127.0.0.1"}):
+        environment = {"KUBECONFIG": str(kubeconfig), "KUBERNETES_SERVICE_HOST": "127.0.0.1", **_NO_HURRY}
+        with patch.dict(os.environ, environment):
             if run_pods:
                 parts.kubelet.serve(namespace, volume)
-                katib.start()
             engine = KubeflowEngine(cluster=Cluster(patience=90), grace=_GRACE)
             try:
-                yield World(namespace, volume, proxy, engine, kubeconfig, token_file, katib, parts)
+                yield World(namespace, volume, proxy, engine, kubeconfig, token_file, parts)
             finally:
-                katib.stop()
-                parts.kubelet.leave(namespace)
-                parts.api.delete(f"/api/v1/namespaces/{namespace}")
+                _leave(parts, namespace)
+
+
+def _leave(parts: Machinery, namespace: str) -> None:
+    """Delete a namespace, and be sure that nothing of its searches is left.
+
+    Katib tells a search of the trials of all searches of its name, in whatever namespace they are.
+    """
+    for plural in ("experiments", "trials"):
+        parts.api.delete(collection(namespace, plural))
+    parts.kubelet.leave(namespace)
+    wait_for(lambda: not parts.api.get(collection(namespace, "trials"))["items"], "the end of all trials")
+    parts.api.delete(f"/api/v1/namespaces/{namespace}")
 
 
 def new_token(api: Api, namespace: str, bound_to: Object | None = None) -> str:

@@ -12,7 +12,7 @@ from hyperflow import volume
 from hyperflow.engines import Engine
 from hyperflow.engines.local import LocalEngine, processes
 from hyperflow.progress import Progress
-from tests.cluster.world import KSERVE, need, real_cluster_world
+from tests.cluster.world import KATIB, KSERVE, need, real_cluster_world
 from tests.kubeflow.world import kubeflow_world
 
 
@@ -39,7 +39,7 @@ WORLDS: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
     "kubeflow": kubeflow_world,
     "cluster": real_cluster_world,
 }
-_NEEDS = {("cluster", "TestServe"): KSERVE}
+_NEEDS = {("cluster", "TestTune"): KATIB, ("cluster", "TestServe"): (KSERVE,)}
 """What a world may lack for some of the promises."""
 
 _PARAMETERS = [
@@ -61,7 +61,7 @@ def engine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
 ) -> Iterator[Engine]:
     if wanted := _NEEDS.get((request.param, request.cls.__name__ if request.cls else "")):
-        need(wanted)
+        need(*wanted)
     monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path / "volume"))
     (tmp_path / "volume").mkdir()
     with WORLDS[request.param](tmp_path) as made:

@@ -13,18 +13,25 @@ import sys
 import time
 from pathlib import Path
 
+START_SECONDS = "LINE_START_SECONDS"
+"""Environment variable: how long it takes to start, as a trainer does that imports TensorFlow."""
+
 
 def main() -> int:
+    time.sleep(float(os.environ.get(START_SECONDS, 0)))
     options = _options()
+    if count(options) % 2 and options.every_other:
+        options.fail, options.nan, options.bad_x = 0, 0, None
+    if options.bad_x is not None:
+        options.x = options.bad_x
     fail: int = options.fail
     if fail:
         print(f"broken as asked: {fail}", file=sys.stderr, flush=True)
         return fail
-    count(options)
     for epoch in range(_resume() + 1, options.epochs + 1):
         time.sleep(options.pause)
         accuracy = 1 - (options.x - 0.3) ** 2 - 0.1 / epoch
-        shown = "nan" if options.nan else f"{accuracy:.6f}"
+        shown = (f"{accuracy:.6f}", "nan", "inf")[options.nan]
         print(f"epoch={epoch} loss={1 - accuracy:.6f} validation-accuracy={shown}", flush=True)
         _remember(epoch)
         if epoch == options.crash_at:
@@ -44,11 +51,13 @@ def save(target: Path, options: argparse.Namespace) -> None:
     print("test-accuracy=0.9", flush=True)
 
 
-def count(options: argparse.Namespace) -> None:
-    """Leave one line a start, so that a test can count how often this was started."""
-    if options.count_in:
-        with open(options.count_in, "a") as file:
-            file.write(f"{options.x}\n")
+def count(options: argparse.Namespace) -> int:
+    """Leave one line a start, so that a test can count how often this was started; return which start this is."""
+    if not options.count_in:
+        return 0
+    with open(options.count_in, "a") as file:
+        file.write(f"{options.x}\n")
+    return len(Path(options.count_in).read_text().splitlines())
 
 
 def _checkpoint() -> Path | None:
@@ -79,7 +88,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--k", type=int, default=1)
     parser.add_argument("--kind", default="a")
     parser.add_argument("--fail", type=int, default=0)
-    parser.add_argument("--nan", type=int, default=0)
+    parser.add_argument("--nan", type=int, default=0, help="1: print nan, 2: print inf")
+    parser.add_argument("--every_other", type=int, default=0, help="the bad is for every second start alone")
+    parser.add_argument("--bad_x", type=float, default=None, help="the x to take whatever x is given")
     parser.add_argument("--crash_at", type=int, default=0)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--no_model", type=int, default=0)
