@@ -14,6 +14,7 @@ from tests.cluster.api import Api
 from tests.cluster.processes import free_ports
 from tests.kubeflow.store import Object, Refusal
 
+_CLAIM_PORT = 6789
 _REPLICA = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.svc:\d+")
 _SERVICE = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(\.cluster\.local)?")
 
@@ -30,6 +31,7 @@ class Network:
         self._addresses: dict[str, str] = {}
         self._replicas: dict[str, str] = {}
         self._numbers = itertools.count(1)
+        self._block, self._claim = _own_block()
         self._lock = threading.Lock()
 
     def address(self, uid: str) -> str:
@@ -37,7 +39,7 @@ class Network:
         with self._lock:
             if uid not in self._addresses:
                 number = next(self._numbers)
-                self._addresses[uid] = f"127.1.{number // 250}.{number % 250 + 1}"
+                self._addresses[uid] = f"127.{self._block}.{number // 250}.{number % 250 + 1}"
             return self._addresses[uid]
 
     def rewrite(self, tf_config: str) -> str:
@@ -78,6 +80,22 @@ class Network:
         if not ready or target is None:
             raise ConnectionRefusedError(f"no pod of {name} is ready on port {port}")
         return ready[-1]["status"]["podIP"], int(target)
+
+
+def _own_block() -> tuple[int, socket.socket]:
+    """Return a number between 1 and 254, ours alone on this machine while the socket is open.
+
+    Servers in Python let others listen where they do, and would share out our requests among all test clusters.
+    """
+    for number in range(1, 255):
+        claim = socket.socket()
+        try:
+            claim.bind((f"127.{number}.255.254", _CLAIM_PORT))
+        except OSError:
+            claim.close()
+        else:
+            return number, claim
+    raise OSError("all blocks of loopback addresses are taken by other test clusters")
 
 
 def _is_ready(pod: Object) -> bool:

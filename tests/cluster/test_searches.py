@@ -125,7 +125,7 @@ def check(spec: TuneSpec, result: TuneResult) -> None:
         assert trial.value == pytest.approx(accuracy(float(trial.parameters["x"])), abs=1e-5)
         for parameter in spec.search_space:
             assert parameter.min <= float(trial.parameters[parameter.name]) <= parameter.max
-    assert result.best == max(result.trials, key=lambda trial: trial.value or 0)
+    assert result.best.value == max(trial.value or 0 for trial in result.trials)
 
 
 def accuracy(x: float, epochs: int = 1) -> float:
