@@ -5,21 +5,25 @@ A field that has a parameter's name comes from that one; the maps here name the 
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import hyperflow
 from hyperflow import volume
 from hyperflow.errors import InvalidParameter
 from hyperflow.parameters import TABLE, Parameters
 from hyperflow.specs import (
     Algorithm,
     Compute,
+    Description,
     EarlyStopping,
     ModelRef,
     Objective,
@@ -65,6 +69,31 @@ def judge(parameters: Parameters) -> None:
     tune_spec(parameters, _CHECKED_RUN, "/")
     train_spec(parameters, _CHECKED_RUN, "/", mapping("best_parameters", parameters.best_parameters))
     serve_spec(parameters, _CHECKED_RUN, ModelRef("/"))
+    if tuple(parameters.trainer_command[1:3]) == ("-m", "hyperflow.fashion.train"):
+        judge_trainer(parameters, _our_trainer())
+
+
+def judge_trainer(parameters: Parameters, described: Description) -> None:
+    """Judge what a trainer would be given by what it says of itself.
+
+    Raises:
+        InvalidParameter: It would refuse it.
+    """
+    for given in ("trainer_arguments", "trial_arguments", "best_parameters"):
+        for name, value in mapping(given, getattr(parameters, given)).items():
+            described.judge(f"{given}[{name}]", name, value)
+    for dimension in read_space(parameters.search_space):
+        for value in dimension.values or (dimension.min, dimension.max):
+            described.judge(f"search_space[{dimension.name}]", dimension.name, value)
+    for name in ("epochs", "trial_epochs") if "epochs" in described.arguments else ():  # every trainer gets them
+        described.judge(name, "epochs", getattr(parameters, name))
+    described.judge_metric("objective_metric", parameters.objective_metric)
+
+
+@functools.cache
+def _our_trainer() -> Description:
+    """Read what our own trainer says of itself, without importing it and TensorFlow."""
+    return Description.parse((Path(hyperflow.__file__).parent / "fashion" / "arguments.json").read_text("utf-8"))
 
 
 def tune_spec(parameters: Parameters, run_id: str, data_path: str) -> TuneSpec:

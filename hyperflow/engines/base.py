@@ -10,7 +10,17 @@ from typing import ClassVar
 
 from hyperflow import progress
 from hyperflow.errors import InvalidParameter, one_of
-from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec, format_value
+from hyperflow.specs import (
+    Description,
+    Endpoint,
+    ServeSpec,
+    Trainer,
+    TrainResult,
+    TrainSpec,
+    TuneResult,
+    TuneSpec,
+    format_value,
+)
 
 Spec = TuneSpec | TrainSpec | ServeSpec
 Limits = Mapping[str, Collection[object]]
@@ -119,6 +129,10 @@ class Engine(ABC):
         """
         self._refuse(spec)
         return self._serve(spec)
+
+    def describe(self, trainer: Trainer) -> Description | None:
+        """Return what a trainer says of itself, or None where it says nothing or cannot be asked from here."""
+        return None
 
     @abstractmethod
     def promote(self, name: str) -> Endpoint:

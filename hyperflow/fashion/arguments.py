@@ -8,10 +8,17 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 from hyperflow.errors import InvalidParameter, one_of
+from hyperflow.specs import Description
+from hyperflow.specs.description import allowed
 
-MODELS = ("cnn", "mlp")
+SCHEMA = Path(__file__).with_name("arguments.json").read_text(encoding="utf-8")
+"""What `--describe` prints."""
+
+DESCRIPTION = Description.parse(SCHEMA)
+MODELS = tuple(DESCRIPTION.arguments["model"]["enum"])
 
 
 @dataclass(frozen=True)
@@ -48,17 +55,10 @@ class Arguments:
     model_path: str = ""
 
     def __post_init__(self) -> None:
-        _require(bool(self.data_path), "data-path", self.data_path, "the folder of a data set")
-        _require(1 <= self.epochs <= 10_000, "epochs", self.epochs, "a whole number from 1 to 10000")
-        _require(0 < self.learning_rate <= 100, "learning_rate", self.learning_rate, "a number above 0, up to 100")
-        _require(0 <= self.dropout_rate < 1, "dropout_rate", self.dropout_rate, "a number from 0 to below 1")
-        _require(1 <= self.batch_size <= 65_536, "batch_size", self.batch_size, "a whole number from 1 to 65536")
-        _require(0 <= self.weight_decay <= 10, "weight_decay", self.weight_decay, "a number from 0 to 10")
-        _require(self.model in MODELS, "model", self.model, one_of(MODELS))
-        _require(0 <= self.seed < 2**31, "seed", self.seed, "a whole number from 0 to 2147483647")
-        for name in ("validation_fraction", "train_fraction"):
-            _require(0 < (share := getattr(self, name)) <= 1, name, share, "a number above 0, up to 1")
-        _require(self.validation_fraction <= 0.5, "validation_fraction", self.validation_fraction, "a number up to 0.5")
+        if not self.data_path:
+            raise InvalidParameter("data-path", self.data_path, "the folder of a data set")
+        for name in DESCRIPTION.arguments:
+            DESCRIPTION.judge(name, name, getattr(self, name))
         if self.model_path and not re.fullmatch(r"/.*/[1-9][0-9]*", self.model_path):
             raise InvalidParameter("model-path", self.model_path, "an absolute path that ends in a version number")
 
@@ -86,6 +86,17 @@ class Arguments:
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def usage() -> str:
+    """Return what `--help` prints."""
+    lines = ["usage: python -m hyperflow.fashion.train --data-path DIR [--NAME VALUE …]", ""]
+    lines += ["  --data-path DIR", "      Folder of a verified data set."]
+    for name, entry in DESCRIPTION.arguments.items():
+        lines += [f"  --{name} (default {entry['default']})", f"      {entry['description']} It is {allowed(entry)}."]
+    lines += ["  --model-path DIR/1", "      Where to save the SavedModel; a trial, which saves none, gets none."]
+    lines += ["  --describe", "      Print a JSON schema of these, and end.", ""]
+    return "\n".join([*lines, f"Each epoch it prints {', '.join(DESCRIPTION.metrics)} as name=value."])
+
+
 def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     words = iter(argv)
     for word in words:
@@ -107,8 +118,3 @@ def _convert(name: str, text: str, kind: str) -> int | float | str:
     if not number.is_integer():
         raise InvalidParameter(name, text, "a whole number")
     return int(number)
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise InvalidParameter(name, value, allowed)

@@ -26,7 +26,7 @@ from hyperflow import metrics
 from hyperflow.datasets import open_dataset
 from hyperflow.errors import DataError, HyperflowError, InvalidParameter
 from hyperflow.fashion import checkpoint, cluster, events, export, learning, scores
-from hyperflow.fashion.arguments import Arguments
+from hyperflow.fashion.arguments import SCHEMA, Arguments, usage
 from hyperflow.fashion.checkpoint import Checkpoint
 from hyperflow.fashion.learning import Images, Learner
 from hyperflow.fashion.watch import must_end_within, signals_end_the_process
@@ -60,6 +60,9 @@ class WorkerLost(HyperflowError):
 
 def main(argv: Sequence[str]) -> int:
     """Train as the command line says and return the exit code."""
+    if "--describe" in argv or "--help" in argv:
+        print(SCHEMA if "--describe" in argv else usage(), end="\n")
+        return 0
     try:
         arguments = Arguments.parse(argv)
         member = cluster.member(os.environ.get(cluster.ENVIRONMENT, ""))

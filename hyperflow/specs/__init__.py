@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from hyperflow.specs.algorithms import ALGORITHMS
 from hyperflow.specs.data import DataRef
+from hyperflow.specs.description import Description
 from hyperflow.specs.search import Algorithm, Dimension, Direction, Distribution, EarlyStopping, Objective
 from hyperflow.specs.serve import RUNTIMES, Endpoint, ModelRef, ServeSpec
 from hyperflow.specs.train import TrainResult, TrainSpec
@@ -39,6 +40,7 @@ __all__ = [
     "Compute",
     "DataRef",
     "Decision",
+    "Description",
     "Dimension",
     "Direction",
     "Distribution",

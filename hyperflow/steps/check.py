@@ -16,5 +16,9 @@ def run(current: Step, parameters: Parameters) -> None:
     tune = translation.tune_spec(parameters, current.run_id, "/")
     train = translation.train_spec(parameters, current.run_id, "/", {})
     serve = translation.serve_spec(parameters, current.run_id, ModelRef("/"))
-    get_engine().check(tune, train, serve)
+    engine = get_engine()
+    engine.check(tune, train, serve)
+    described = engine.describe(tune.trainer)
+    if described:
+        translation.judge_trainer(parameters, described)
     current.keep(records.Check(model_name=parameters.model_name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperflow.errors import InvalidParameter
+from hyperflow.fashion import arguments
 from hyperflow.fashion.arguments import Arguments
 
 
@@ -68,3 +69,16 @@ def test_a_fingerprint_is_of_what_is_trained_not_of_where() -> None:
         Arguments("/d").fingerprint("data", "1.1"),
     ]
     assert len({one, *others}) == 5
+
+
+def test_schema_describes_every_argument_with_the_defaults_that_are_used() -> None:
+    described = {name: entry["default"] for name, entry in arguments.DESCRIPTION.arguments.items()}
+    made = arguments.Arguments(data_path="/data")
+    assert described == {name: value for name, value in vars(made).items() if not name.endswith("_path")}
+
+
+def test_help_has_every_argument_and_what_it_may_be() -> None:
+    usage = arguments.usage()
+    assert "--learning_rate (default 0.005)" in usage
+    assert "It is a number above 0, up to 100." in usage
+    assert "It is cnn or mlp." in usage

@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 from hyperflow import progress, volume
 from hyperflow.engines.base import Engine
-from hyperflow.engines.local import processes, search
+from hyperflow.engines.local import processes, search, surroundings
 from hyperflow.engines.local.samplers import SAMPLERS
 from hyperflow.engines.local.search import Search
 from hyperflow.engines.local.services import Services
 from hyperflow.engines.local.training import Training
-from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs import Description, Endpoint, ServeSpec, Trainer, TrainResult, TrainSpec, TuneResult, TuneSpec
 from hyperflow.volume import paths
 
 
@@ -40,6 +40,7 @@ class LocalEngine(Engine):
         search.check(tune)
 
     def _check(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
+        surroundings.check(tune, train)
         with volume.writable(volume.root()):
             volume.root().mkdir(parents=True, exist_ok=True)
         self.services.check_port(serve)
@@ -56,6 +57,9 @@ class LocalEngine(Engine):
 
     def _serve(self, spec: ServeSpec) -> Endpoint:
         return self.services.stage(spec)
+
+    def describe(self, trainer: Trainer) -> Description | None:
+        return surroundings.describe(trainer)
 
     def promote(self, name: str) -> Endpoint:
         return self.services.promote(name)

@@ -110,7 +110,7 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Li
     if module and launcher and Path(launcher).exists():
         return _Forked(launcher, module, argv[3:], env, output, lifetime)
     command = [sys.executable, "-P", *argv[1:]] if module else list(argv)
-    env = env if module else _as_the_user_has_it(env)
+    env = env if module else as_the_user_has_it(env)
     if lifetime != "free":
         command = [sys.executable, "-S", guard.__file__, str(os.getpid()), *command]
     if shutil.which(argv[0], path=env.get("PATH")) is None and not module:
@@ -118,7 +118,7 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Li
     return _Spawned(command, env, output)
 
 
-def _as_the_user_has_it(env: Mapping[str, str]) -> dict[str, str]:
+def as_the_user_has_it(env: Mapping[str, str]) -> dict[str, str]:
     """Let a program that is not ours import from the working directory, unless the user forbids it."""
     return {name: value for name, value in env.items() if (name, value) != (SAFE_PATH, OURS)}
 
