@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 BUILD = Path(__file__).parent / "build"
+OWN = BUILD / "own"
+"""Where pipelines with a user's own images go, which git does not track."""
 PIPELINES = ("train_and_serve", "retrain")
 KFP_VERSIONS = ("2.5", "2.14", "2.15", "2.16", "2.17")
 DUMP_ALL = yaml.dump_all  # KFP's compiler is given another
@@ -24,6 +26,9 @@ COMPONENTS = ("check", "load_data", "plan", "tune", "train", "decide", "deploy",
 def main() -> int:
     """Compile, or compare; return 1 where build/ is not what the source says."""
     arguments = _arguments()
+    if arguments.output is None:
+        changed = arguments.image or arguments.model_image or arguments.kfp
+        arguments.output = OWN if changed and not arguments.check else BUILD
     given = {
         "HYPERFLOW_IMAGE": arguments.image,
         "HYPERFLOW_MODEL_IMAGE": arguments.model_image,
@@ -105,7 +110,9 @@ def _arguments() -> argparse.Namespace:
         choices=KFP_VERSIONS,
         help="oldest KFP server to take the YAML; from 2.16 on steps state their user, from 2.17 on a run stays a week",
     )
-    parser.add_argument("--output", type=Path, default=BUILD, help="folder to write to or compare with")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write to or compare with; by default build/, or build/own/ with images"
+    )
     parser.add_argument("--check", action="store_true", help="compare instead of writing; exit 1 on a difference")
     return parser.parse_args()
 

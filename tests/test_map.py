@@ -96,6 +96,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "fashion/network.py": ("fashion/test_train.py",),
     "fashion/watch.py": ("fashion/test_train.py",),
     "pod.py": ("datasets/test_sources.py",),
+    "report/about.py": ("report/test_pages.py",),
+    "report/index.py": ("report/test_pages.py",),
     "report/plots.py": (
         "report/test_pages.py",
         "runner/test_whole_run.py",

@@ -1,6 +1,6 @@
 """The command line: what runs on this machine, what looks after a cluster, and what sends pipelines to it."""
 
-from hyperflow.cli import local  # the app lists its commands in the order in which these modules put them there
+from hyperflow.cli import local, models  # the app lists its commands in the order in which these modules put them there
 
 # isort: split
 from hyperflow.cli import cluster
@@ -9,4 +9,4 @@ from hyperflow.cli import cluster
 from hyperflow.cli import sending
 from hyperflow.cli.app import app, find_pipeline, main
 
-__all__ = ["app", "cluster", "find_pipeline", "local", "main", "sending"]
+__all__ = ["app", "cluster", "find_pipeline", "local", "main", "models", "sending"]

@@ -31,11 +31,18 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 _DEFAULT_VOLUME = "volume"
 
 
-def find_pipeline(name: str) -> Path:
-    """Find a compiled pipeline by path, or by name in build/ here or beside the package's source."""
+def find_pipeline(name: str, *, own: bool = False) -> Path:
+    """Find a compiled pipeline by path, or by name in build/ here or beside the package's source.
+
+    Args:
+        name: The path or name.
+        own: Whether one in build/own/, compiled with a user's own images, goes before.
+    """
     if name.endswith((".yaml", ".yml")):
         return Path(name)
     here = Path("build") / f"{name}.yaml"
+    if own and (compiled := here.parent / "own" / here.name).exists():
+        return compiled
     return here if here.exists() else Path(__file__).parents[2] / "build" / f"{name}.yaml"
 
 

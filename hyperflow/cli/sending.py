@@ -68,7 +68,7 @@ def _to_send(
     """Find the pipeline, and read and judge the values for it, before anything is sent."""
     from hyperflow import runner
 
-    path = find_pipeline(pipeline)
+    path = find_pipeline(pipeline, own=True)
     values = runner.read_values(path, assignments or [])
-    submitting.judge(all_values(pipeline, assignments))
+    submitting.judge(all_values(str(path), assignments))
     return path, values, submitting.Target(endpoint, namespace, experiment)

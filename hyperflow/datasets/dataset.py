@@ -94,6 +94,16 @@ def newest(dataset: str) -> Dataset | None:
     return open_dataset(str(last.parent)) if last else None
 
 
+def of_digest(digest: str) -> Dataset | None:
+    """Open the data set of a digest, whatever its name, or return None where the volume has none.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    found = next(iter(paths.all_data().glob(f"*/{digest}/{DESCRIPTION}")), None) if digest else None
+    return open_dataset(str(found.parent)) if found else None
+
+
 def open_dataset(path: str) -> Dataset:
     """Open a data set that `load` wrote, and make sure that its files are still what they were.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from hyperflow import volume
 from hyperflow.report import plots
+from hyperflow.report.about import given
 from hyperflow.specs import Trial
+from hyperflow.volume.evaluation import ClassScores, Evaluation
 from hyperflow.volume.records import Decide, Plan, Train, Tune
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ def training(record: Train, dataset: Dataset) -> list[str]:
     pictures = [plots.curve(record.curve, pair) for pair in _CURVES if any(name in record.curve for name in pair)]
     sections = [_render("training.html.j2", record=record, plots=pictures, metrics=sorted(record.metrics.items()))]
     if told.confusion_matrix:
+        told = _named_and_scored(told, dataset.classes)
         matrix = plots.confusion(told.confusion_matrix, told.classes)
         sections.append(_render("classes.html.j2", evaluation=told, matrix=matrix))
     if told.misread:
@@ -70,6 +74,22 @@ def training(record: Train, dataset: Dataset) -> list[str]:
         ]  # fmt: skip
         sections.append(_render("images.html.j2", title="Misread images, the surest first", entries=entries))
     return sections
+
+
+def _named_and_scored(told: Evaluation, classes: Sequence[str]) -> Evaluation:
+    """Add to a confusion matrix what its trainer has left out: the names of the classes, and their scores."""
+    matrix = np.asarray(told.confusion_matrix)
+    right, read, there = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    scores = tuple(
+        ClassScores(right[i] / max(read[i], 1), right[i] / max(there[i], 1), 2 * right[i] / max(read[i] + there[i], 1),
+                    int(there[i]))
+        for i in range(len(matrix))
+    )  # fmt: skip
+    named = len(told.classes) == len(matrix)
+    scored = len(told.per_class) == len(matrix)
+    return replace(
+        told, classes=told.classes if named else tuple(classes), per_class=told.per_class if scored else scores
+    )
 
 
 def plan(record: Plan) -> list[str]:
@@ -105,6 +125,21 @@ def answers(images: Any, labels: Any, probabilities: Any, classes: Sequence[str]
 def summary(values: dict[str, Any]) -> str:
     """Show a run's summary as a table."""
     return _render("summary.html.j2", summary=values)
+
+
+def lead(decision: dict[str, Any]) -> str:
+    """Say in a sentence what was decided."""
+    return _render("lead.html.j2", decision={**decision, "reason": decision["reason"].rstrip(".")})
+
+
+def about(values: dict[str, Any]) -> str:
+    """Show with what a run was made."""
+    return _render("about.html.j2", about=values, given=given(values["parameters"]))
+
+
+def runs(entries: list[dict[str, Any]]) -> str:
+    """Show all runs, to be searched and compared."""
+    return _render("runs.html.j2", runs=entries)
 
 
 def _rank(trial: Trial, direction: str) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hyperflow import client, datasets, volume
 from hyperflow.report import pages
+from hyperflow.report.about import about
 from hyperflow.volume import paths, records
 from hyperflow.volume.records import Predict, Records
 
@@ -20,8 +21,11 @@ def write(run_id: str, started: float) -> dict[str, Any]:
         "report": str(paths.run_report(run_id)),
         "seconds": {record.stage: record.seconds for record in kept.kept},
         "total_seconds": round(time.time() - started, 1),
+        "about": about(run_id, kept, time.time()),
     }
-    pages.write(str(paths.run_report(run_id)), f"Run {run_id}", [pages.summary(made), *_sections(kept)])
+    shown = {name: value for name, value in made.items() if name not in ("about", "decision", "run_id", "report")}
+    sections = [pages.lead(made["decision"]), pages.summary(shown), *_sections(kept), pages.about(made["about"])]
+    pages.write(str(paths.run_report(run_id)), f"Run {run_id}", sections)
     volume.write_text(paths.run_summary(run_id), json.dumps(made, indent=2))
     return made
 

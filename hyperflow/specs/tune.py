@@ -40,7 +40,7 @@ class TuneSpec(Job):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.search_space:
-            raise InvalidParameter("search_space", [], "at least one parameter")
+            raise InvalidParameter("search_space", {}, "at least one hyper-parameter, {name: {type, min, max}}")
         names = [parameter.name for parameter in self.search_space]
         if len(set(names)) != len(names):
             raise InvalidParameter("search_space", names, "each name once")

@@ -37,7 +37,8 @@ def _test_and_promote(
     try:
         with drift.own_questions(endpoint):
             result = smoke.run(endpoint, images, labels)
-        smoke.judge(result, parameters.smoke_accuracy_floor, parameters.smoke_p99_ms)
+        smoke.check_classes(result, dataset)
+        smoke.judge(result, parameters.smoke_accuracy_floor, parameters.smoke_p99_ms, endpoint.model.accuracy)
     except Cancelled:
         raise
     except HyperflowError as failure:

@@ -33,9 +33,14 @@ def root() -> Path:
     return Path(os.environ.get(ENVIRONMENT) or MOUNT_PATH).absolute()
 
 
+def all_data() -> Path:
+    """Return the folder of all data sets."""
+    return root() / "data"
+
+
 def dataset_states(dataset: str) -> Path:
     """Return the folder of all states of a data set."""
-    return root() / "data" / dataset
+    return all_data() / dataset
 
 
 def data_path(dataset: str, digest: str) -> Path:
@@ -46,6 +51,11 @@ def data_path(dataset: str, digest: str) -> Path:
 def all_runs() -> Path:
     """Return the folder of all runs."""
     return root() / "runs"
+
+
+def runs_index() -> Path:
+    """Return the page with all runs."""
+    return all_runs() / "index.html"
 
 
 def run_path(run_id: str) -> Path:
@@ -136,6 +146,11 @@ def traffic(model_name: str) -> Path:
 def services() -> Path:
     """Return the folder of this machine's servers."""
     return root() / "services"
+
+
+def example_request(model_name: str) -> Path:
+    """Return the file with a request that a served model answers, to be tried with curl."""
+    return services() / f"{model_name}.request"
 
 
 def service_log(model_name: str, run_id: str) -> Path:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from hyperflow import report
-from hyperflow.specs import Trial
-from hyperflow.volume import records
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hyperflow import datasets, report, volume
+from hyperflow.evaluation import compare
+from hyperflow.report import index, plots
+from hyperflow.specs import ModelRef, Trial
+from hyperflow.volume import evaluation, paths, records
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_report_escapes_what_a_trainer_may_print() -> None:
@@ -14,3 +27,58 @@ def test_report_escapes_what_a_trainer_may_print() -> None:
     html = report.page(hostile, [report.trials(record)])
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_run_says_with_what_it_was_made_and_what_was_decided() -> None:
+    values = {"machine": "Linux", "versions": "hyperflow 1", "parameters": {"epochs": "3", "max_trials": "6"}}
+    html = report.page("x", [report.lead({"outcome": "refused", "reason": "it is worse"}), report.about(values)])
+    assert "Refused</b>: it is worse." in html
+    first, _, rest = html.partition("<details>")
+    assert "<th>epochs</th>" in first
+    assert "<th>max_trials</th>" not in first, "it is what it is by default"
+    assert "<th>max_trials</th>" in rest
+
+
+def test_curve_has_no_legend_of_what_was_not_printed() -> None:
+    drawn = base64.b64decode(plots.curve({"loss": [0.9, 0.8]}, ("loss", "validation-loss")).partition(",")[2])
+    both = base64.b64decode(
+        plots.curve({"loss": [1.0], "validation-loss": [1.0]}, ("loss", "validation-loss")).partition(",")[2]
+    )
+    assert drawn.count(b'id="line2d_') < both.count(b'id="line2d_')
+
+
+def test_index_lists_the_newest_first_and_keeps_hostile_values_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path))
+    for number, run_id in enumerate(("b", "a", "c")):
+        summary = {
+            "decision": {"outcome": "deployed", "reason": "</script><b>"}, "test_accuracy": 0.5, "total_seconds": 3.0,
+            "best_parameters": {}, "about": {"data set": "small", "parameters": {"epochs": "3"}},
+        }  # fmt: skip
+        volume.write_text(paths.run_summary(run_id), json.dumps(summary))
+        os.utime(paths.run_summary(run_id), (number, number))
+    assert index.newest_first() == ["c", "a", "b"]
+    html = index.write().read_text()
+    assert index.newest_first() == ["c", "a", "b"], "the page is no run"
+    assert "</script><b>" not in html
+    assert 'href="c/report.html"' in html
+    assert "epochs=3" in html
+
+
+def test_documented_evaluation_fills_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path / "volume"))
+    text = (ROOT / "docs" / "own-trainer.md").read_text()
+    written: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], written)
+    dataset = datasets.load(str(ROOT / "tests" / "data" / "fashion-mnist-small"), "small")
+    labels = dataset.labels("test")
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(10), len(labels))
+    model = tmp_path / "model"
+    written["write_evaluation"](model / "1", dataset.path, probabilities, labels, dataset.labels("train"))
+    told = evaluation.read(str(model))
+    assert compare.predictions(told, dataset.digest, len(labels)) is not None
+    record = records.Train(model=ModelRef(str(model)), metrics={}, curve={}, evaluation=told)
+    html = report.page("x", report.training(record, dataset))
+    for words in ("Confusion matrix", "Misread images", "<td>0</td>"):
+        assert words in html
