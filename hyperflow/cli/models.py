@@ -160,15 +160,14 @@ def _test_data(endpoint: Endpoint, dataset: str, source: str) -> Dataset:
 
 def _serve_until_told(name: str, model: Path, port: int, grpc_port: int | None) -> int:
     """Run the predictor until Ctrl-C; say where it answers once it does. Return its exit code."""
-    from hyperflow.engines.local import guard
+    from hyperflow.engines.local import guarded
 
     with tempfile.TemporaryDirectory(prefix="hyperflow-") as folder:
         ready = Path(folder) / "ready.json"
         words = [f"--model_name={name}", f"--model_dir={model}", "--host=127.0.0.1", f"--http_port={port}"]
         words += [f"--grpc_port={grpc_port}"] if grpc_port else ["--enable_grpc=false"]
-        guarded = [sys.executable, "-S", guard.__file__, str(os.getpid()), sys.executable, "-P", "-m"]
         process = subprocess.Popen(
-            [*guarded, "hyperflow.serving", *words, f"--ready_file={ready}"],
+            guarded([sys.executable, "-P", "-m", "hyperflow.serving", *words, f"--ready_file={ready}"]),
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

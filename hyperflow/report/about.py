@@ -65,9 +65,12 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return json.dumps(
-        value, sort_keys=True, default=lambda other: dict(other) if isinstance(other, Mapping) else list(other)
-    )
+    return json.dumps(value, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Turn a read-only default into what JSON has."""
+    return dict(value) if isinstance(value, Mapping) else list(value)
 
 
 def _time(seconds: float) -> str:

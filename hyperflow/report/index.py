@@ -53,7 +53,8 @@ def _entry(run_id: str) -> dict[str, Any]:
     told = {name: text for name, text in about.items() if name != "parameters"}
     best = summary.get("best_parameters") or {}
     values = {
-        "run": run_id, "decision": f"{shown['outcome']}: {decision.get('reason', '')}", "test accuracy": shown["accuracy"],
+        "run": run_id, "decision": f"{shown['outcome']}: {decision.get('reason', '')}",
+        "test accuracy": shown["accuracy"],
         **{f"best {name}": str(value) for name, value in best.items()}, **told, **about.get("parameters", {}),
     }  # fmt: skip
     return {**shown, "values": values}

@@ -24,7 +24,7 @@ def seconds(text: str) -> float:
     return span
 
 
-def forever(every: float, run: Callable[[], None], say: Callable[[str], None]) -> None:
+def forever(every: float, run: Callable[[], object], say: Callable[[str], None]) -> None:
     """Start a run every so many seconds, never two at a time; what was missed meanwhile is not made up for.
 
     A run that fails is said and does not end the others; being told to stop does.

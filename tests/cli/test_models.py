@@ -16,7 +16,7 @@ import pytest
 from hyperflow.datasets.idx import read_idx, write_idx
 from tests.runner.laptop import SMALL, Laptop
 
-FIVE = ("--set", "dataset=five", "--set", "model_name=five", "--set", "max_trials=1", "--set", "epochs=2")
+FIVE = ("dataset=five", "model_name=five", "max_trials=1", "epochs=2")
 
 
 def five_classes(folder: Path) -> Path:
@@ -35,7 +35,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     folder = tmp_path_factory.mktemp("of five")
     laptop = Laptop(folder / "a volume")
     source = five_classes(folder / "five")
-    code, output = laptop.call("run", "--run-id", "one", "--keep-serving", *FIVE, values=[f"data_source={source}"])
+    code, output = laptop.call("run", "--run-id", "one", "--keep-serving", values=[*FIVE, f"data_source={source}"])
     assert code == 0, output
     yield laptop
     laptop.call("stop")

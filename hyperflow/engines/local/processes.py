@@ -112,7 +112,7 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Li
     command = [sys.executable, "-P", *argv[1:]] if module else list(argv)
     env = env if module else as_the_user_has_it(env)
     if lifetime != "free":
-        command = [sys.executable, "-S", guard.__file__, str(os.getpid()), *command]
+        command = guarded(command)
     if shutil.which(argv[0], path=env.get("PATH")) is None and not module:
         raise Unavailable(f"the program {argv[0]!r} was not found", remedy="correct trainer_command, or install it")
     return _Spawned(command, env, output)
@@ -121,6 +121,11 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Li
 def as_the_user_has_it(env: Mapping[str, str]) -> dict[str, str]:
     """Let a program that is not ours import from the working directory, unless the user forbids it."""
     return {name: value for name, value in env.items() if (name, value) != (SAFE_PATH, OURS)}
+
+
+def guarded(command: Sequence[str]) -> list[str]:
+    """Have a program end with this process, however that ends."""
+    return [sys.executable, "-S", guard.__file__, str(os.getpid()), *command]
 
 
 def _own_module(argv: Sequence[str]) -> str:
