@@ -61,10 +61,11 @@ LOCK = $(BIN)/uv pip compile setup.cfg --quiet --universal --python-version 3.11
 
 lock: $(VENV)/.dev ## Make the requirement locks anew (UPGRADE=--upgrade)
 	$(LOCK) $(UPGRADE) --all-extras -o requirements/dev.txt
-	$(LOCK) -c requirements/dev.txt --extra local --extra serving --extra kubeflow -o requirements/local.txt
+	$(LOCK) -c requirements/dev.txt --extra local --extra serving --extra training --extra kubeflow -o requirements/local.txt
 	$(LOCK) -c requirements/dev.txt --extra kubeflow --excludes requirements/steps-excludes.txt -o requirements/steps.txt
-	$(LOCK) -c requirements/dev.txt --extra serving --excludes requirements/model-excludes.txt -o requirements/model.txt
-	$(LOCK) requirements/model-cuda.in -c requirements/dev.txt --extra serving --excludes requirements/model-cuda-excludes.txt -o requirements/model-cuda.txt
+	$(LOCK) -c requirements/dev.txt --extra serving --extra training --excludes requirements/model-excludes.txt -o requirements/model.txt
+	$(LOCK) -c requirements/dev.txt --extra serving --excludes requirements/serve-excludes.txt -o requirements/serve.txt
+	$(LOCK) requirements/model-cuda.in -c requirements/dev.txt --extra serving --extra training --excludes requirements/model-cuda-excludes.txt -o requirements/model-cuda.txt
 	$(LOCK) -c requirements/dev.txt --extra demo -o requirements/demo.txt
 	$(subst setup.cfg,requirements/build.in,$(LOCK)) -c requirements/dev.txt -o requirements/build.txt
 	$(subst setup.cfg,examples/cloud-data/requirements.in,$(LOCK)) -c requirements/steps.txt --excludes requirements/steps.txt \
@@ -77,7 +78,7 @@ push: ## Push the images and print their digests (registry login: the builder's 
 	images/images push
 
 image-test: $(VENV)/.dev ## Build the images and test them in containers (CONTAINER_TOOL)
-	REGISTRY=localhost TAG=test TARGETS="steps model local demo" images/images build
+	REGISTRY=localhost TAG=test TARGETS="steps model serve local demo" images/images build
 	$(BIN)/pytest -m images tests/images $(TEST_ARGS)
 
 clean: ## Remove what can be made again, but no run and no model

@@ -122,6 +122,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "evaluation/test_drift.py",
         "serving/test_rest.py",
     ),
+    "serving/folder.py": ("serving/test_runtimes.py", "serving/test_signatures.py"),
+    "serving/onnx_model.py": ("serving/test_runtimes.py",),
     "serving/saved_model.py": ("serving/test_signatures.py",),
     "serving/server.py": ("serving/test_start_stop.py",),
     "serving/tensors.py": ("serving/test_signatures.py",),

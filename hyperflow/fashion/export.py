@@ -1,4 +1,4 @@
-"""The SavedModel that is served: raw pixels in, probabilities out, with the test results beside it."""
+"""The SavedModel that is served: raw pixels in, probabilities out, with test results and an ONNX copy beside it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,41 @@ import tensorflow as tf
 
 from hyperflow import volume
 from hyperflow.errors import InvalidParameter, Unavailable
+from hyperflow.fashion import onnx
 from hyperflow.fashion.network import PIXELS, Array, Network
-from hyperflow.volume.evaluation import PLACE as EVALUATION
+from hyperflow.volume.paths import EVALUATION
 
 INPUT = "flatten_input"
 OUTPUT = "probabilities"
 
 
-def save(path: str, model: str, classes: int, weights: Sequence[Array], evaluation: Mapping[str, object]) -> None:
-    """Write the model and its evaluation, whole or not at all.
+def save(
+    path: str, model: str, weights: Sequence[Array], evaluation: Mapping[str, object], images: Array,
+    probabilities: Array,
+) -> None:  # fmt: skip
+    """Write the model, its ONNX copy and its evaluation, whole or not at all.
+
+    Args:
+        path: Where; nothing stands there yet.
+        model: `cnn` or `mlp`.
+        weights: Those of the network, in its order.
+        evaluation: What came of its test.
+        images: The test images.
+        probabilities: What the network answers to them, and the copy must answer too.
 
     Raises:
         Unavailable: The folder cannot be written, or the disk is full.
         Conflict: Something that is not a model stands in the way.
     """
     with volume.staged(Path(path)) as folder:
-        module = _served(model, classes, weights)
+        module = _served(model, probabilities.shape[1], weights)
         try:
             tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
         except tf.errors.OpError as error:
             remedy = "free some space, or choose another folder"
             raise Unavailable(f"the model cannot be written to {path}", error.message, remedy) from error
-        text = json.dumps(evaluation, indent=2, sort_keys=True, allow_nan=False)
+        told = {**evaluation, "onnx": onnx.add(folder, module.serve, images, {OUTPUT: probabilities})}
+        text = json.dumps(told, indent=2, sort_keys=True, allow_nan=False)
         volume.write_text(folder / EVALUATION, text + "\n")
 
 

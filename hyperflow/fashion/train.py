@@ -174,7 +174,8 @@ class Training:
     def _finish(self, learner: Learner, guard: threading.Lock) -> None:
         """Test, and save if this member leads; nobody leaves before that is done."""
         labels = self.dataset.labels("test")
-        probabilities = learner.probabilities(self.dataset.images("test"))
+        images = self.dataset.images("test")
+        probabilities = learner.probabilities(images)
         results = scores.summarise(probabilities, labels, self.dataset.classes)
         evaluation = {**results, **self._about(), "weights_digest": learner.digest()}
         loss, accuracy = scores.loss_and_accuracy(probabilities, labels)
@@ -183,11 +184,7 @@ class Training:
         if self.member.leads:
             with guard:
                 export.save(
-                    self.arguments.model_path,
-                    self.arguments.model,
-                    len(self.dataset.classes),
-                    learner.weights,
-                    evaluation,
+                    self.arguments.model_path, self.arguments.model, learner.weights, evaluation, images, probabilities
                 )
         learner.agree(learner.state)
 

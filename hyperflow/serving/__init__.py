@@ -7,7 +7,10 @@ v1, v2      what the two protocols put into a body, and tensors
 rpc         V2 over gRPC
 batcher     gathers what arrives together into one call of the model
 tensors     what is sent in a tensor's place: checked, and cheap to refuse
+runtimes    ONNX Runtime where the model's folder has a copy for it, else TensorFlow
+onnx_model  the only module that knows ONNX Runtime
 saved_model the only module that knows TensorFlow
+folder      where in the mounted folder the model is
 provenance  what the model's card says of its origin
 control     hands the listening socket to the next server
 """

@@ -10,16 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from hyperflow.errors import HyperflowError
+from hyperflow.serving.folder import ModelError, newest_version
 from hyperflow.serving.tensors import Array, Tensors, TensorSpec
 
 SIGNATURE = "serving_default"
-
-
-class ModelError(HyperflowError):
-    """The model cannot be loaded, or not be served as it is."""
-
-    exit_code = 3
 
 
 class SavedModel:
@@ -31,6 +25,8 @@ class SavedModel:
     Raises:
         ModelError: There is no model, it is damaged, or its signature cannot be served.
     """
+
+    platform = "tensorflow_savedmodel"
 
     def __init__(self, folder: Path) -> None:
         path = newest_version(folder)
@@ -61,25 +57,6 @@ class SavedModel:
         with _explained("the model cannot answer"):
             for rows in (1, batch_rows):
                 self.run({name: np.zeros((rows, *spec.shape), spec.dtype) for name, spec in self.inputs.items()})
-
-
-def newest_version(folder: Path) -> Path:
-    """Find the version folder with the highest number.
-
-    Raises:
-        ModelError: There is none with a SavedModel in it.
-    """
-    remedy = "give the folder above the version folder, as in DIR/1/saved_model.pb"
-    try:
-        versions = [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
-    except OSError as error:
-        raise ModelError(f"the model folder {folder} cannot be read", str(error), remedy) from error
-    if not versions:
-        raise ModelError(f"no model in {folder}", "it has no folder named by a number", remedy)
-    newest = max(versions, key=lambda path: int(path.name))
-    if not (newest / "saved_model.pb").is_file():
-        raise ModelError(f"no model in {newest}", "it has no saved_model.pb", remedy)
-    return newest
 
 
 def _load(path: Path) -> Any:

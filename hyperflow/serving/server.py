@@ -21,7 +21,7 @@ from hyperflow.serving.control import ControlServer
 from hyperflow.serving.http_server import BACKLOG, HttpServer
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.rpc import RpcServer
-from hyperflow.serving.saved_model import SavedModel
+from hyperflow.serving.runtimes import load
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_body_bytes", default=limits.body_bytes, type=_positive, help="length of a body")
     parser.add_argument("--max_instances", default=limits.rows, type=_positive, help="instances in one request")
     parser.add_argument("--max_batch_size", default=limits.batch_rows, type=_positive, help="instances in one call")
+    parser.add_argument("--model_threads", default=1, type=_positive, help="threads of one call of ONNX Runtime")
     parser.add_argument("--timeout", default=limits.answer_seconds, type=float, help="seconds an answer may take")
     return parser
 
@@ -62,8 +63,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         batch_rows=arguments.max_batch_size,
         answer_seconds=arguments.timeout,
     )
-    model = SavedModel(arguments.model_dir)
-    model.warm(limits.batch_rows)
+    model = load(arguments.model_dir, limits.batch_rows, arguments.model_threads)
     properties = provenance.properties(arguments.model_dir, arguments.model_name)
     app = App(arguments.model_name, model, limits, arguments.log_requests, properties)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -105,7 +105,8 @@ class _Predictor:
             verbs = {"status": self._status, "give": self._give, "take": self._take}
             self._control = ControlServer(arguments.control, verbs)
         ports = {"pid": os.getpid(), "http_port": self._http_port, "grpc_port": self._grpc_port}
-        logs.info("serving", model=arguments.model_name, version=self._app.model.version, **ports)
+        model = self._app.model
+        logs.info("serving", model=arguments.model_name, version=model.version, platform=model.platform, **ports)
         if arguments.ready_file:
             volume.write_text(arguments.ready_file, json.dumps(ports))
 

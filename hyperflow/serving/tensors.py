@@ -130,6 +130,7 @@ class TensorSpec:
 class Model(Protocol):
     """What is served: named tensors in, named tensors out, the batch dimension first."""
 
+    platform: str
     version: str
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]

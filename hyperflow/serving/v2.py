@@ -79,7 +79,7 @@ def metadata(model: Model, model_name: str) -> dict[str, Any]:
     return {
         "name": model_name,
         "versions": [model.version],
-        "platform": "tensorflow_savedmodel",
+        "platform": model.platform,
         "inputs": [_described(spec) for spec in model.inputs.values()],
         "outputs": [_described(spec) for spec in model.outputs.values()],
     }

@@ -12,10 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from hyperflow.volume.paths import MODEL_VERSION
-
-PLACE = Path("assets.extra") / "evaluation.json"
-"""Where in a SavedModel the file is."""
+from hyperflow.volume.paths import EVALUATION, MODEL_VERSION
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ _FORM = TypeAdapter(Evaluation)
 
 def read(model_path: str) -> Evaluation:
     """Return what a trainer left beside a model; what is not of the form is said, and counts as nothing."""
-    path = Path(model_path) / MODEL_VERSION / PLACE
+    path = Path(model_path) / MODEL_VERSION / EVALUATION
     try:
         return _FORM.validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):

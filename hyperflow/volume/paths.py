@@ -26,6 +26,10 @@ ENVIRONMENT = "HYPERFLOW_VOLUME"
 MOUNT_PATH = "/mnt/hyperflow"
 """Where every pod mounts the claim."""
 MODEL_VERSION = "1"
+EVALUATION = Path("assets.extra") / "evaluation.json"
+"""Where in a SavedModel its test results are."""
+ONNX = Path("assets.extra") / "model.onnx"
+"""Where in a SavedModel its ONNX copy is; the predictor prefers it."""
 
 
 def root() -> Path:

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from hyperflow.fashion import onnx
+from hyperflow.volume.paths import ONNX
+
 
 class Network(tf.Module):
     """Convolutions and a softmax over ten classes, of raw pixels."""
@@ -62,9 +65,13 @@ class Affine(tf.Module):
         return {"scaled": a * factor, "next": b + 1}
 
 
-def save(module: tf.Module, folder: Path) -> Path:
-    """Save under version 1 of a folder, and return the folder."""
+def save(module: tf.Module, folder: Path, onnx_copy: bool = False) -> Path:
+    """Save under version 1 of a folder, with an ONNX copy or without one, and return the folder."""
     tf.saved_model.save(module, str(folder / "1"), signatures=module.serve)
+    if onnx_copy:
+        file = folder / "1" / ONNX
+        file.parent.mkdir()
+        file.write_bytes(onnx.convert(module.serve))
     return folder
 
 

@@ -47,17 +47,20 @@ class Predictor:
         return self.process.wait(35)
 
 
-@pytest.fixture(scope="session")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session", params=["onnx", "tensorflow"])
+def model_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with an ONNX copy, then one without: every test that asks for it is for both runtimes."""
     from tests.serving import models
 
-    return models.save(models.Network(), tmp_path_factory.mktemp("fashion"))
+    folder = tmp_path_factory.mktemp(request.param)
+    return models.save(models.Network(), folder, onnx_copy=request.param == "onnx")
 
 
 @pytest.fixture(scope="session")
 def predictor(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
     """A server for whatever leaves it as it was."""
     running = Predictor(tmp_path_factory.mktemp("predictor"), model_dir)
+    assert f'"platform":"{model_dir.name.rstrip("0123456789")}' in running.log
     yield running
     assert running.stop() == 0, running.log
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
+from hyperflow.volume.paths import ONNX
 from tests.serving.predictor import NAME, Predictor
 
 PREDICT, INFER = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
@@ -232,12 +234,12 @@ def test_paths_and_methods(client: httpx.Client, method: str, path: str, status:
         assert answer.json()["error"]
 
 
-def test_v2_describes_server_and_model(client: httpx.Client) -> None:
+def test_v2_describes_server_and_model(client: httpx.Client, model_dir: Path) -> None:
     assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
     assert client.get(f"/v2/models/{NAME}").json() == {
         "name": NAME,
         "versions": ["1"],
-        "platform": "tensorflow_savedmodel",
+        "platform": "onnx_onnxv1" if (model_dir / "1" / ONNX).exists() else "tensorflow_savedmodel",
         "inputs": [{"name": "flatten_input", "datatype": "FP32", "shape": [-1, 784]}],
         "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}],
     }

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from hyperflow.serving import v1, v2
-from hyperflow.serving.saved_model import ModelError, SavedModel, newest_version
+from hyperflow.serving.folder import ModelError, newest_version
+from hyperflow.serving.saved_model import SavedModel
 from hyperflow.serving.tensors import RequestError, TensorSpec
 
 A, B = [[1, 2, 3], [4, 5, 6]], 10

@@ -19,7 +19,8 @@ import pytest
 
 from hyperflow.errors import Unavailable
 from hyperflow.serving import control
-from hyperflow.serving.saved_model import ModelError, SavedModel
+from hyperflow.serving.folder import ModelError
+from hyperflow.serving.saved_model import SavedModel
 from tests.serving.predictor import NAME, Predictor
 
 BODY = json.dumps({"instances": [[0] * 784]})

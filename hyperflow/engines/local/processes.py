@@ -93,7 +93,9 @@ class Job:
         return tail(self.log, lines)
 
 
-def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Lifetime = "caller") -> Process:
+def start(
+    argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Lifetime = "caller", bare: bool = False
+) -> Process:
     """Start a program in a process group of its own, warm where it is one of ours.
 
     Args:
@@ -101,6 +103,7 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Li
         env: Its whole environment.
         output: Descriptor for its standard output and error.
         lifetime: Whose end is its end too: this process's, the run's, or nobody's.
+        bare: Whether it needs nothing of what the warm launcher has imported, and should not carry it.
 
     Raises:
         Unavailable: There is no such program.
@@ -108,7 +111,7 @@ def start(argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Li
     module = _own_module(argv)
     launcher = os.environ.get(LAUNCHER)
     if module and launcher and Path(launcher).exists():
-        return _Forked(launcher, module, argv[3:], env, output, lifetime)
+        return _Forked(launcher, module, argv[3:], env, output, lifetime, bare)
     command = [sys.executable, "-P", *argv[1:]] if module else list(argv)
     env = env if module else as_the_user_has_it(env)
     if lifetime != "free":
@@ -148,9 +151,10 @@ class _Spawned:
 
 class _Forked:
     def __init__(
-        self, launcher: str, module: str, argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Lifetime
-    ) -> None:
-        request = {"module": module, "argv": list(argv), "env": dict(env), "lifetime": lifetime}
+        self, launcher: str, module: str, argv: Sequence[str], env: Mapping[str, str], output: int, lifetime: Lifetime,
+        bare: bool,
+    ) -> None:  # fmt: skip
+        request = {"module": module, "argv": list(argv), "env": dict(env), "lifetime": lifetime, "bare": bare}
         self._launcher, self._connection = launcher, socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(launcher)

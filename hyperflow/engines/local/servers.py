@@ -21,7 +21,8 @@ from hyperflow.engines.local import processes, scratch
 from hyperflow.errors import JobFailed, JobTimeout, Unavailable
 from hyperflow.serving import control
 from hyperflow.specs import ModelRef, ServeSpec
-from hyperflow.volume import writable
+from hyperflow.volume import MODEL_VERSION, writable
+from hyperflow.volume.paths import ONNX
 
 HOST = "127.0.0.1"
 
@@ -109,8 +110,9 @@ def start(spec: ServeSpec, folder: Path, keep: bool) -> Server:
         f"--host={HOST}", "--http_port=0", "--enable_grpc=false", f"--ready_file={private / scratch.READY}",
         f"--control={private / _CONTROL}",
     ]  # fmt: skip
+    lifetime: processes.Lifetime = "free" if keep else "run"
     with writable(folder), log.open("ab") as output:
-        process = processes.start(argv, dict(os.environ), output.fileno(), "free" if keep else "run")
+        process = processes.start(argv, dict(os.environ), output.fileno(), lifetime, bare=keep and _has_copy(spec))
     try:
         started, port = _until_ready(process.pid, private / scratch.READY, log, spec)
     except BaseException:
@@ -128,6 +130,11 @@ def log_of(spec: ServeSpec, folder: Path) -> Path:
 def read(record: Mapping[str, Any]) -> Server:
     """Make a server of what was written down of it."""
     return Server(**{**record, "model": ModelRef(**record["model"])})
+
+
+def _has_copy(spec: ServeSpec) -> bool:
+    """Tell whether a server can do without TensorFlow; what it is forked from has 200 MiB of it."""
+    return (Path(spec.model.path) / MODEL_VERSION / ONNX).is_file()
 
 
 def _until_ready(pid: int, ready: Path, log: Path, spec: ServeSpec) -> tuple[float, int]:

@@ -3,10 +3,11 @@
 Importing TensorFlow takes seconds, forking a process that has imported it takes milliseconds. One
 launcher serves a whole run: every trial, every worker and the model server start from it.
 
-One connection is one process. The client sends a JSON line (module, argv, env, lifetime) together
+One connection is one process. The client sends a JSON line (module, argv, env, lifetime, bare) together
 with the descriptor that becomes standard output; the launcher answers {"pid": …} and, when the
 process has ended, {"exit": …}. The lifetime says whose end is the process's too: the client's
-(`caller`), the launcher's (`run`) or nobody's (`free`). The launcher itself ends with the process
+(`caller`), the launcher's (`run`) or nobody's (`free`). A bare one is to have nothing of TensorFlow:
+it becomes a new interpreter, and its end is still whose the lifetime says. The launcher itself ends with the process
 that started it, whose pid is told by that one: the launcher's own parent may be another by the time it asks.
 """
 
@@ -129,9 +130,11 @@ def _run(request: Mapping[str, object], output: int) -> int:
         os.dup2(nothing.fileno(), 0)
     os.environ.clear()
     os.environ.update(request["env"])  # type: ignore[call-overload]
-    module = importlib.import_module(PROGRAMS[str(request["module"])])
     argv: list[str] = request["argv"]  # type: ignore[assignment]
+    if request["bare"]:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", str(request["module"]), *argv])
     name_process(" ".join(["python -m", str(request["module"]), *argv]))
+    module = importlib.import_module(PROGRAMS[str(request["module"])])
     sys.argv = [str(request["module"]), *argv]
     try:
         return int(module.main(argv))

@@ -78,12 +78,15 @@ class Machine:
         return json.dumps({"instances": [{"flatten_input": self.probe.reshape(-1).tolist()}]}).encode()
 
     def save(self, number: int, misreads: bool = False, broken: bool = False) -> ModelRef:
-        """Put a model on the volume: one that reads most images right, one that reads them wrong, or a damaged one."""
+        """Put a model on the volume: one that reads most images right, one that reads them wrong, or a damaged one.
+
+        Those with an even number have an ONNX copy, the others need TensorFlow.
+        """
         from tests.serving import models
 
         labels = (self.dataset.labels("train").astype(int) + misreads) % 10
         model = models.Linear(self.dataset.images("train"), labels, 1 + number / 4)
-        folder = models.save(model, Path(self.model(number).path))
+        folder = models.save(model, Path(self.model(number).path), onnx_copy=number % 2 == 0 and not broken)
         self.answers[number] = models.answers(folder, self.probe)[0]
         if broken:
             file = folder / "1" / "saved_model.pb"

@@ -94,3 +94,14 @@ def assert_nothing_runs_but(machine: Machine, warm: psutil.Process, good: int) -
     while (left := {child.pid for child in warm.children()}) != {server.pid}:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+def test_a_kept_server_of_an_onnx_copy_carries_no_tensorflow(machine: Machine, warm: psutil.Process) -> None:
+    for number, wanted in ((0, False), (1, True)):
+        machine.save(number)
+        machine.stage(number)
+        candidate = machine.services.read(NAME).candidate
+        assert candidate
+        process = psutil.Process(candidate.pid)
+        assert process.ppid() == warm.pid
+        assert any("tensorflow" in mapped.path for mapped in process.memory_maps()) is wanted
