@@ -17,7 +17,7 @@ from hyperflow.volume import MOUNT_PATH
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests" / "data" / "fashion-mnist-small"
-TARGETS = ("steps", "model", "local", "demo")
+TARGETS = ("steps", "model", "serve", "local", "demo")
 RESTRICTED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--tmpfs=/tmp", "--network=host")
 
 

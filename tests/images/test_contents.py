@@ -14,7 +14,7 @@ from tests.images.conftest import ROOT, TARGETS, Images
 
 pytestmark = pytest.mark.images
 
-MEGABYTES = {"steps": 450, "model": 2000, "demo": 450}
+MEGABYTES = {"steps": 450, "model": 2000, "serve": 350, "demo": 450}
 
 LIST = """
 import json, os, sys
@@ -114,6 +114,13 @@ def test_pip_check_says_only_what_is_explained(images: Images, target: str) -> N
     unexplained = [line for line in said if not any(line.startswith(known) for known in EXPLAINED[target])]
     assert unexplained == []
     assert len(said) == len(EXPLAINED[target]), said
+
+
+def test_the_small_predictor_holds_no_tensorflow(images: Images) -> None:
+    program = (
+        "import importlib.util as u; print([n for n in ('tensorflow', 'keras', 'onnx', 'tf2onnx') if u.find_spec(n)])"
+    )
+    assert images.run("serve", "python", "-c", program) == "[]\n"
 
 
 def test_a_step_starts_within_two_seconds_of_pythons_own_start(images: Images) -> None:

@@ -48,10 +48,11 @@ def model(images: Images, volume: Path, data_path: str) -> Path:
     return volume / "models" / "two"
 
 
-def test_a_model_trained_by_two_containers_answers_the_first_request(images: Images, model: Path) -> None:
+@pytest.mark.parametrize("target", ["model", "serve"])
+def test_a_model_trained_by_two_containers_answers_the_first_request(images: Images, model: Path, target: str) -> None:
     evaluation = json.loads((model / "1" / "assets.extra" / "evaluation.json").read_text())
     assert evaluation["workers"] == 2
-    assert_it_answers(images, model)
+    assert_it_answers(images, model, target, "onnx")
 
 
 def test_a_model_of_the_example_trainers_own_image_is_served(images: Images, volume: Path, data_path: str) -> None:
@@ -79,11 +80,11 @@ def test_the_derived_image_reads_what_the_steps_image_does_not(images: Images) -
     assert images.run("cloud", "python", "-c", program) == "well\n"
 
 
-def assert_it_answers(images: Images, model: Path) -> None:
+def assert_it_answers(images: Images, model: Path, target: str = "model", platform: str = "tensorflow") -> None:
     port = free_port()
     words = ["--model_name=fashion-mnist", "--model_dir=/mnt/models", f"--http_port={port}", "--grpc_port=0"]
     name, mounts = f"hyperflow-predictor-{port}", {model: "/mnt/models:ro"}
-    server = images.start("model", "python", "-m", "hyperflow.serving", *words, mounts=mounts, name=name)
+    server = images.start(target, "python", "-m", "hyperflow.serving", *words, mounts=mounts, name=name)
     try:
         # curl's own content type, which urllib sends as well: application/x-www-form-urlencoded
         answer = until_answered(f"http://127.0.0.1:{port}/v1/models/fashion-mnist:predict", ZEROS, server)
@@ -94,6 +95,7 @@ def assert_it_answers(images: Images, model: Path) -> None:
     assert len(probabilities) == 10
     assert sum(probabilities) == pytest.approx(1, abs=1e-4)
     assert server.returncode == 0, printed
+    assert f'"platform":"{platform}' in printed
 
 
 def test_compiled_steps_run_in_kfps_own_docker_runner(images: Images, compiled: Compiled, docker_runner: Path) -> None:
