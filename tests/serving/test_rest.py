@@ -262,6 +262,7 @@ def test_metrics_count_what_happened(client: httpx.Client, predictor: Predictor)
 def test_logs_are_json_without_payloads(client: httpx.Client, predictor: Predictor) -> None:
     client.post(PREDICT, json={"instances": [{"flatten_input": "a secret thing"}]})
     lines = [json.loads(line) for line in predictor.log.splitlines() if line.startswith("{")]
-    assert lines[0]["message"] == "serving"
+    started = [line for line in lines if line["message"] == "serving"]
+    assert [line["model"] for line in started] == [NAME]
     assert {"time", "level", "method", "path", "status", "ms"} <= lines[-1].keys()
     assert "a secret thing" not in predictor.log

@@ -21,6 +21,7 @@ from hyperflow.errors import Unavailable
 from hyperflow.serving import control
 from hyperflow.serving.folder import ModelError
 from hyperflow.serving.saved_model import SavedModel
+from hyperflow.volume.paths import ONNX
 from tests.serving.predictor import NAME, Predictor
 
 BODY = json.dumps({"instances": [[0] * 784]})
@@ -65,7 +66,7 @@ def test_a_damaged_model_is_refused(tmp_path: Path, model_dir: Path, kind: str) 
 
 
 def test_a_server_without_a_model_never_listens(tmp_path: Path, model_dir: Path) -> None:
-    folder = shutil.copytree(model_dir, tmp_path / "model")
+    folder = shutil.copytree(model_dir, tmp_path / "model", ignore=shutil.ignore_patterns(ONNX.name))
     damage(folder, "no variables")
     ended = run("--model_dir", str(folder), "--http_port", "0", "--ready_file", str(tmp_path / "ready"))
     assert ended.returncode == 3
