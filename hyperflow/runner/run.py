@@ -27,7 +27,7 @@ from hyperflow.runner import asked
 from hyperflow.runner.asked import Request
 from hyperflow.runner.output import Listener, Output
 from hyperflow.specs import check_run_id
-from hyperflow.steps import RUN_ID
+from hyperflow.steps import RUN_ID, check
 from hyperflow.volume import paths, records
 
 _TRIES = 5
@@ -46,7 +46,8 @@ def run(request: Request, listener: Listener) -> dict[str, Any]:
     """
     check_run_id(request.run_id)
     request = asked.take_up(request)
-    translation.judge(Parameters.complete(request.values))
+    with _environment(request), translation.refusals():
+        check.judge(Parameters.complete(request.values), request.run_id)  # as its first step will, seconds later
     folder = volume.run_path(request.run_id)
     started = time.time()
     with _exclusive(folder), _environment(request), _signals(request):

@@ -11,14 +11,23 @@ from hyperflow.volume import records
 
 
 def run(current: Step, parameters: Parameters) -> None:
-    """Judge all values together, then have the engine judge its surroundings."""
+    """Judge all that can be judged, and remember for which model."""
+    judge(parameters, current.run_id)
+    current.keep(records.Check(model_name=parameters.model_name))
+
+
+def judge(parameters: Parameters, run_id: str) -> None:
+    """Judge all values together, then have the engine judge its surroundings.
+
+    Raises:
+        HyperflowError: They cannot work.
+    """
     translation.judge(parameters)
-    tune = translation.tune_spec(parameters, current.run_id, "/")
-    train = translation.train_spec(parameters, current.run_id, "/", {})
-    serve = translation.serve_spec(parameters, current.run_id, ModelRef("/"))
+    tune = translation.tune_spec(parameters, run_id, "/")
+    train = translation.train_spec(parameters, run_id, "/", {})
+    serve = translation.serve_spec(parameters, run_id, ModelRef("/"))
     engine = get_engine()
     engine.check(tune, train, serve)
     described = engine.describe(tune.trainer)
     if described:
         translation.judge_trainer(parameters, described)
-    current.keep(records.Check(model_name=parameters.model_name))
