@@ -59,7 +59,7 @@ def writable(folder: Path) -> Iterator[None]:
             raise Unavailable(
                 f"the disk of {folder} is full", str(error), "free some space and run it again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EIO):
             raise Unavailable(f"{folder} cannot be written", str(error), _way_to_write(folder)) from error
         raise
 

@@ -126,7 +126,7 @@ def test_serve_by_hand(done: tuple[Laptop, str]) -> None:
     model = laptop.summary("whole")["model_path"]
     code, output = laptop.call("serve", model, "--port", "0", "--background")
     assert code == 0, output
-    address = output.split("answers at ")[1].strip()
+    address = output.split("answers at ")[1].splitlines()[0]
     assert curl(address, json.dumps({"instances": [[0] * 784]}))[0] == 200
     assert laptop.call("stop")[0] == 0
     wait_for(lambda: not laptop.processes(), 20)
