@@ -22,6 +22,7 @@ def train(
     workers: int,
     parameter_servers: int,
     evaluator: bool,
+    training_backend: str,
     train_retries: int,
     train_timeout: int,
     cpu: str,

@@ -29,6 +29,8 @@ def tune(
     trial_workers: int,
     early_stopping: bool,
     early_stopping_settings: dict,
+    tuner: str,
+    training_backend: str,
     tune_timeout: int,
     cpu: str,
     memory: str,

@@ -106,14 +106,24 @@ class Parameters:
     parallel_trials: int = _given(2, "Trials at one time.")
     max_failed_trials: int = _given(3, "Failed trials at which the search fails.")
     trial_epochs: int = _given(1, "Epochs of a trial.")
-    trial_workers: int = _given(1, "Processes of a trial; more than one makes each trial a TFJob.")
+    trial_workers: int = _given(1, "Processes of a trial; more than one are run together by training_backend.")
     early_stopping: bool = _given(False, "Whether to stop trials that do worse than the others did (medianstop).")
     early_stopping_settings: Mapping[str, int] = _given({}, "min_trials_required and start_step.", rules.an_object)
+    tuner: str = _given(
+        "auto",
+        "What searches on a cluster: katib; job, our own search with a Job for each trial; or auto, Katib where it is "
+        "alive.",
+    )
     tune_timeout: int = _given(86400, "Seconds for the whole search.")
     epochs: int = _given(14, "Epochs of the training.")
     workers: int = _given(1, "Processes that train together, the chief included.")
     parameter_servers: int = _given(0, "Parameter servers beside them, for trainers that use them.")
     evaluator: bool = _given(False, "Whether an evaluator runs beside them, for trainers that use one.")
+    training_backend: str = _given(
+        "auto",
+        "What runs a training on a cluster: tfjob, trainjob or job, which needs no operator; auto takes the first that "
+        "is alive.",
+    )
     train_retries: int = _given(2, "Restarts of the training after faults that a retry may cure.")
     train_timeout: int = _given(86400, "Seconds for the training.")
     cpu: str = _given("2", "Cores of each trial and worker.")

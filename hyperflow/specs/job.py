@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
-from hyperflow.errors import InvalidParameter
+from hyperflow.errors import InvalidParameter, one_of
 from hyperflow.specs.trainer import Compute, Trainer
 from hyperflow.specs.values import check_claim, check_run_id, job_name, whole
+
+Backend = Literal["auto", "tfjob", "trainjob", "job"]
 
 _MOST_WORKERS = 100
 
@@ -25,6 +27,7 @@ class Job:
         compute: Resources of each process.
         claim: The volume claim, where the engine has claims.
         timeout: Seconds for all of it.
+        training_backend: What runs several processes together, where the engine has a choice.
 
     Raises:
         InvalidParameter: A field has a value that cannot work; it is called what it is called here.
@@ -40,6 +43,7 @@ class Job:
     compute: Compute = field(default_factory=Compute)
     claim: str = "hyperflow"
     timeout: int = 24 * 3600
+    training_backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         check_run_id(self.run_id)
@@ -49,6 +53,8 @@ class Job:
         whole("epochs", self.epochs, 1)
         whole("workers", self.workers, 1, _MOST_WORKERS)
         whole("timeout", self.timeout, 1)
+        if self.training_backend not in get_args(Backend):
+            raise InvalidParameter("training_backend", self.training_backend, one_of(get_args(Backend)))
 
     @property
     def name(self) -> str:

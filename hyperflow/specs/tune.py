@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
-from hyperflow.errors import InvalidParameter
+from hyperflow.errors import InvalidParameter, one_of
 from hyperflow.specs.job import Job
 from hyperflow.specs.search import Algorithm, Dimension, EarlyStopping, Objective
 from hyperflow.specs.values import Value, whole
+
+Tuner = Literal["auto", "katib", "job"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class TuneSpec(Job):
         max_failed_trials: Failed trials at which the search fails; 0 and 1 both mean the first, and more than
             `max_trials` counts as that.
         early_stopping: Whether, and how, to stop bad trials early.
+        tuner: What proposes trials, where the engine has a choice: Katib, or our own search in the step.
     """
 
     task: ClassVar[str] = "tune"
@@ -36,6 +39,7 @@ class TuneSpec(Job):
     parallel_trials: int = 2
     max_failed_trials: int = 3
     early_stopping: EarlyStopping | None = None
+    tuner: Tuner = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +50,8 @@ class TuneSpec(Job):
             raise InvalidParameter("search_space", names, "each name once")
         for reserved in {"data-path", "model-path"} & set(names):
             raise InvalidParameter("search_space", reserved, "names other than data-path and model-path")
+        if self.tuner not in get_args(Tuner):
+            raise InvalidParameter("tuner", self.tuner, one_of(get_args(Tuner)))
         whole("max_trials", self.max_trials, 1)
         for name, least in (("parallel_trials", 1), ("max_failed_trials", 0)):
             whole(name, getattr(self, name), least)

@@ -97,6 +97,11 @@ def tuning(run_id: str) -> Path:
     return run_path(run_id) / "tune"
 
 
+def study(run_id: str) -> Path:
+    """Return the file in which a search of our own remembers its trials."""
+    return tuning(run_id) / "study.db"
+
+
 def training(run_id: str, volume: Path | None = None) -> Path:
     """Return the folder of a run's training, on this volume or where another process sees it."""
     return (volume or root()) / run_path(run_id).relative_to(root()) / "train"

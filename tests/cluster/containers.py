@@ -156,8 +156,9 @@ class Container:
     def _program(self) -> tuple[list[str], dict[str, str]]:
         """Return the command line, and the environment."""
         around = self.surroundings
-        given = {entry["name"]: entry["value"] for entry in self.spec.get("env", []) if "value" in entry}
-        env = {**self.env, **{name: around.value(name, value) for name, value in given.items()}}
+        env = dict(self.env)
+        for entry in (entry for entry in self.spec.get("env", []) if "value" in entry):
+            env[entry["name"]] = around.value(entry["name"], expand(entry["value"], env))
         words = [*(self.spec.get("command") or self.command), *self.spec.get("args", [])]
         argv = [sys.executable if word == "python" else around.value("", expand(word, env)) for word in words]
         if argv[1:3] == ["-m", "hyperflow.serving"]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,9 +142,13 @@ class ControlPlane:
                 kind = "mutating" if obj["kind"].startswith("Mutating") else "validating"
                 getattr(admission, f"delete_{kind}_webhook_configuration")(obj["metadata"]["name"])
 
-    def install_crds(self) -> list[str]:
-        """Install the CRDs of Katib, the Training Operator and KServe, and return their names when they are served."""
-        crds = load_crds(self._cache)
+    def install_crds(self, without: Collection[str] = ()) -> list[str]:
+        """Install the CRDs of all operators, and return their names when they are served.
+
+        Args:
+            without: API groups that are not to be installed.
+        """
+        crds = [crd for crd in load_crds(self._cache) if crd["spec"]["group"] not in without]
         names = [crd["metadata"]["name"] for crd in crds]
         self.create(crds)
         with self.client() as api:
@@ -165,6 +169,26 @@ class ControlPlane:
             "health-probe-bind-address": f"127.0.0.1:{health_port}",
         }
         return self._start_operator("training-operator", flags, health_port)
+
+    def start_trainer(self) -> None:
+        """Start Kubeflow Trainer and the JobSet controller that it stands on, with their webhooks."""
+        for name, group in (("jobset-controller", "jobset.x-k8s.io"), ("trainer-controller", "trainer.kubeflow.org")):
+            webhook_port, health_port = free_ports(2)
+            objects = load_yaml(CONFIG / f"{name.removesuffix('-controller')}.yaml")
+            self.create(self.webhooks_by_url(objects, webhook_port))
+            certificates = "internalCertManagement" if "jobset" in name else "certManagement"
+            settings = {
+                "apiVersion": f"config.{group}/v1alpha1",
+                "kind": "Configuration",
+                "webhook": {"port": webhook_port},
+                "metrics": {"bindAddress": "0"},
+                "health": {"healthProbeBindAddress": f"127.0.0.1:{health_port}"},
+                "leaderElection": {"leaderElect": False},
+                certificates: {"enable": False},
+            }
+            path = self.folder / f"{name}.yaml"
+            path.write_text(yaml.safe_dump(settings))
+            self._start_operator(name, {"config": path}, health_port)
 
     def start_kserve(self) -> Server:
         """Start the KServe controller in Standard mode, with its webhooks."""

@@ -6,7 +6,11 @@ import re
 from dataclasses import dataclass
 
 KUBERNETES, TRAINING_OPERATOR, KATIB, KSERVE, ARGO = "1.34.4", "1.9.0", "0.19.0", "0.20.0", "4.0.5"
-RELEASES = f"kubernetes-{KUBERNETES}_training-operator-{TRAINING_OPERATOR}_kserve-{KSERVE}_katib-{KATIB}_argo-{ARGO}"
+TRAINER, JOBSET = "2.3.0", "0.12.0"
+RELEASES = (
+    f"kubernetes-{KUBERNETES}_training-operator-{TRAINING_OPERATOR}_trainer-{TRAINER}_jobset-{JOBSET}_kserve-{KSERVE}"
+    f"_katib-{KATIB}_argo-{ARGO}"
+)
 """Name of the folder of what is built from them."""
 
 STAGING = "v0" + KUBERNETES.removeprefix("1")
@@ -44,14 +48,8 @@ class Module:
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
 KATIB_SERVERS = ("katib-controller", "katib-db-manager", "katib-goptuna", "katib-file-metricscollector")
-NEEDED = (
-    *CONTROL_PLANE,
-    "training-operator",
-    "kserve-controller",
-    *KATIB_SERVERS,
-    "workflow-controller",
-    "argoexec",
-)
+OPERATORS = ("training-operator", "trainer-controller", "jobset-controller", "kserve-controller")
+NEEDED = (*CONTROL_PLANE, *OPERATORS, *KATIB_SERVERS, "workflow-controller", "argoexec")
 """Binaries that the tests run."""
 
 _STAMP = f"-X k8s.io/component-base/version.gitVersion=v{KUBERNETES}"
@@ -88,6 +86,18 @@ MODULES = (
         TRAINING_OPERATOR,
         (Binary("training-operator", "github.com/kubeflow/training-operator/cmd/training-operator.v1", 3),),
         ("manifests/base/crds/kubeflow.org_tfjobs.yaml",),
+    ),
+    Module(
+        "sigs.k8s.io/jobset",
+        JOBSET,
+        (Binary("jobset-controller", "sigs.k8s.io/jobset", 10),),
+        ("config/components/crd/bases/*.yaml",),
+    ),
+    Module(
+        "github.com/kubeflow/trainer/v2",
+        TRAINER,
+        (Binary("trainer-controller", "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager", 8),),
+        ("manifests/base/crds/trainer.kubeflow.org_*.yaml",),
     ),
     Module(
         "github.com/kserve/kserve",

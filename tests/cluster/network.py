@@ -15,7 +15,7 @@ from tests.cluster.processes import free_ports
 from tests.kubeflow.store import Object, Refusal
 
 _CLAIM_PORT = 6789
-_REPLICA = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.svc:\d+")
+_REPLICA = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+(?:\.svc)?:\d+")
 _SERVICE = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(\.cluster\.local)?")
 
 
@@ -29,7 +29,7 @@ class Network:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._addresses: dict[str, str] = {}
-        self._replicas: dict[str, str] = {}
+        self._replicas: dict[tuple[str, str], str] = {}
         self._numbers = itertools.count(1)
         self._block, self._claim = _own_block()
         self._lock = threading.Lock()
@@ -42,13 +42,13 @@ class Network:
                 self._addresses[uid] = f"127.{self._block}.{number // 250}.{number % 250 + 1}"
             return self._addresses[uid]
 
-    def rewrite(self, tf_config: str) -> str:
+    def rewrite(self, tf_config: str, namespace: str) -> str:
         """Give each replica in a TF_CONFIG a port of this machine, as TensorFlow listens on all addresses."""
         with self._lock:
             for name in _REPLICA.findall(tf_config):
-                if name not in self._replicas:
-                    self._replicas[name] = f"127.0.0.1:{free_ports(1)[0]}"
-            return _REPLICA.sub(lambda match: self._replicas[match[0]], tf_config)
+                if (namespace, name) not in self._replicas:
+                    self._replicas[namespace, name] = f"127.0.0.1:{free_ports(1)[0]}"
+            return _REPLICA.sub(lambda match: self._replicas[namespace, match[0]], tf_config)
 
     @contextmanager
     def names(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from tests.cluster.katib import Image
 from tests.cluster.logs import Logs
 from tests.cluster.network import Network
 from tests.cluster.sandbox import Sandbox, is_mountable
+from tests.kubeflow.kubelet import field_of
 from tests.kubeflow.store import Object, Refusal
 
 NODE = "this-machine"
@@ -135,7 +136,16 @@ class Pod:
             told_to_end=self._told_to_end,
         )
         restarts = self._item["spec"]["restartPolicy"] == "Always"
-        return Container(spec, command, image.env, restarts, around)
+        return Container({**spec, "env": self._variables(spec)}, command, image.env, restarts, around)
+
+    def _variables(self, spec: Object) -> list[Object]:
+        """Return a container's variables; those that name something of the pod's metadata have its value."""
+        made = []
+        for entry in spec.get("env", []):
+            path = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", "")
+            is_known = path.startswith("metadata.")
+            made.append({"name": entry["name"], "value": field_of(self._item, path)} if is_known else entry)
+        return made
 
     def _report(self) -> None:
         """Tell the API server how the pod is; one that is gone by now is nobody's trouble."""
@@ -164,7 +174,7 @@ class Pod:
     def _value(self, container: Object, name: str, text: str) -> str:
         """Return what a variable, or without a name a word of the command, is on this machine."""
         if name == "TF_CONFIG":
-            return self._node.network.rewrite(text)
+            return self._node.network.rewrite(text, self.namespace)
         claims = {volume["name"] for volume in self._item["spec"]["volumes"] if "persistentVolumeClaim" in volume}
         for mount in container.get("volumeMounts", []):
             if mount["name"] in claims:

@@ -13,15 +13,17 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from hyperflow.engines.kubeflow.jobs import condition
+from hyperflow.engines.kubeflow.jobs import has_ended
 from hyperflow.errors import JobFailed
+from hyperflow.specs.job import Backend
 from tests.cluster.check import CheckError, wait_for
 from tests.cluster.step import train_spec, tune_spec
-from tests.cluster.world import KATIB, World, need
+from tests.cluster.world import KATIB, TRAINER, World, need
 from tests.kubeflow.store import Object
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -31,34 +33,50 @@ SEED = int(os.environ.get("HYPERFLOW_SEED", "0"))
 ROOT = Path(__file__).parents[2]
 PAUSE = 0.15
 WRONG = ("duplicates", "orphans", "false successes", "false failures")
-_KINDS = {"tune": "experiments", "train": "tfjobs"}
+_TRIALS = 4
 
 
-@pytest.fixture(autouse=True)
-def katib() -> None:
-    need(*KATIB)
+@dataclass(frozen=True)
+class Way:
+    """A training backend, what it makes, and what a search makes beside it."""
+
+    by: Backend
+    kinds: dict[str, str]
+
+    def most(self, verb: str) -> int:
+        """How many objects one run may have: our own search has a job for each trial."""
+        return _TRIALS if self.kinds[verb] == "jobs" and verb == "tune" else 1
 
 
-def test_random_kills(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+WAYS = (
+    Way("tfjob", {"tune": "experiments", "train": "tfjobs"}),
+    Way("trainjob", {"tune": "jobs", "train": "trainjobs"}),
+    Way("job", {"tune": "jobs", "train": "jobs"}),
+)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.by)
+def test_random_kills(world: World, monkeypatch: pytest.MonkeyPatch, way: Way) -> None:
+    need(*{"tfjob": KATIB, "trainjob": TRAINER}.get(way.by, ()))
     chance, tally = random.Random(SEED), collections.Counter[str]()
     for number in range(KILLS):
         run_id, verb = f"run-{number}", ("tune", "train")[number % 2]
         ending = chance.choices(("retried", "broken", "terminated"), (2, 1, 1))[0]
         monkeypatch.setenv("KFP_POD_NAME", _step_pod(world, run_id))
-        ended = _kill_step(world, verb, run_id, 3 if ending == "broken" else 0, chance.uniform(0, 2))
+        ended = _kill_step(way, verb, run_id, 3 if ending == "broken" else 0, chance.uniform(0, 2))
         tally[f"killed {verb}, {ending}"] += 1
         tally["of these, had ended before the kill"] += ended
         if ending == "terminated":
-            tally.update(_reap(world, verb, run_id))
+            tally.update(_reap(world, way, verb, run_id))
         else:
-            tally.update(_retry(world, verb, run_id, 3 if ending == "broken" else 0))
+            tally.update(_retry(world, way, verb, run_id, 3 if ending == "broken" else 0))
     print("\n".join(f"{count:4} {what}" for what, count in sorted(tally.items())))
     assert {what: tally[what] for what in WRONG} == dict.fromkeys(WRONG, 0)
 
 
 def _step_pod(world: World, run_id: str) -> str:
     """Make the run's Workflow, and a pod of it, which the step takes for its own."""
-    flow = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": run_id}}
+    flow: Object = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": run_id}, "spec": {}}
     made = world.api.create(world.path("workflows"), flow)
     owner = {key: flow[key] for key in ("apiVersion", "kind")} | {"name": run_id, "uid": made["metadata"]["uid"]}
     pod = {
@@ -70,9 +88,9 @@ def _step_pod(world: World, run_id: str) -> str:
     return str(world.api.create(world.path("pods"), pod)["metadata"]["name"])
 
 
-def _kill_step(world: World, verb: str, run_id: str, fail: int, seconds: float) -> bool:
+def _kill_step(way: Way, verb: str, run_id: str, fail: int, seconds: float) -> bool:
     """Start a step and kill it some time after it is ready; return whether it had ended by itself."""
-    command = [sys.executable, "-m", "tests.cluster.step", verb, run_id, str(PAUSE), str(fail)]
+    command = [sys.executable, "-m", "tests.cluster.step", verb, run_id, str(PAUSE), str(fail), way.by]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as step:
         assert step.stdout is not None
         assert step.stdout.readline() == "ready\n"
@@ -82,30 +100,30 @@ def _kill_step(world: World, verb: str, run_id: str, fail: int, seconds: float) 
     return ended
 
 
-def _retry(world: World, verb: str, run_id: str, fail: int) -> dict[str, int]:
+def _retry(world: World, way: Way, verb: str, run_id: str, fail: int) -> dict[str, int]:
     cause = ""
     try:
         if verb == "tune":
-            world.engine.tune(tune_spec(run_id, PAUSE, fail))
+            world.engine.tune(tune_spec(run_id, PAUSE, fail, way.by))
         else:
-            world.engine.train(train_spec(run_id, PAUSE, fail))
+            world.engine.train(train_spec(run_id, PAUSE, fail, way.by))
     except JobFailed as error:
         cause = str(error)
     failed = f"broken as asked: {fail}" in cause if fail else bool(cause)
     trials = [item for item in world.items("trials") if _experiment(item) == f"tune-{run_id}"]
     return {
-        "duplicates": max(0, len(_of_run(world, verb, run_id)) - 1) + max(0, len(trials) - 4),
-        "orphans": 0 if failed or fail else len(_open(world, verb, run_id)),
+        "duplicates": max(0, len(_of_run(world, way, verb, run_id)) - way.most(verb)) + max(0, len(trials) - _TRIALS),
+        "orphans": 0 if failed or fail else len(_open(world, way, verb, run_id)),
         "false successes": int(bool(fail) and not failed),
         "false failures": int(failed and not fail),
     }
 
 
-def _reap(world: World, verb: str, run_id: str) -> dict[str, int]:
+def _reap(world: World, way: Way, verb: str, run_id: str) -> dict[str, int]:
     """End the run as KFP does when a user terminates it; nothing of it may be left running after `reap`."""
     world.api.patch(world.path("workflows", run_id), {"status": {"phase": "Failed"}})
     world.engine.reap()
-    return {"orphans": len(_open(world, verb, run_id)) + _processes_left(world, verb, run_id)}
+    return {"orphans": len(_open(world, way, verb, run_id)) + _processes_left(world, verb, run_id)}
 
 
 def _processes_left(world: World, verb: str, run_id: str) -> int:
@@ -120,16 +138,16 @@ def _processes_left(world: World, verb: str, run_id: str) -> int:
     return len(left())
 
 
-def _of_run(world: World, verb: str, run_id: str) -> list[Object]:
-    items = world.items(_KINDS[verb])
-    return [item for item in items if item["metadata"]["labels"]["hyperflow.dev/run"] == run_id]
+def _of_run(world: World, way: Way, verb: str, run_id: str) -> list[Object]:
+    items = world.items(way.kinds[verb])
+    return [item for item in items if item["metadata"].get("labels", {}).get("hyperflow.dev/run") == run_id]
 
 
-def _open(world: World, verb: str, run_id: str) -> list[Object]:
+def _open(world: World, way: Way, verb: str, run_id: str) -> list[Object]:
     return [
         item
-        for item in _of_run(world, verb, run_id)
-        if not (condition(item, "Succeeded") or condition(item, "Failed") or "deletionTimestamp" in item["metadata"])
+        for item in _of_run(world, way, verb, run_id)
+        if not (has_ended(item) or "deletionTimestamp" in item["metadata"])
     ]
 
 

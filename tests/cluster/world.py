@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,10 +33,12 @@ from tests.kubeflow.store import Object, Refusal
 from tests.trainers.line import START_SECONDS
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "base"
+RUNTIMES = MANIFESTS.parent / "components" / "trainer" / "training-runtimes.yaml"
 ACCOUNT = "default-editor"
 """The service account that KFP runs steps as; manifests/base/rbac.yaml gives it its rights."""
 
 OPERATOR, KSERVE = "training-operator", "kserve-controller"
+TRAINER = ("jobset-controller", "trainer-controller")
 
 SEARCHED = {"katib.kubeflow.org/metrics-collector-injection": "enabled"}
 """Label of a namespace in which Katib works."""
@@ -88,16 +90,24 @@ def _start() -> Machinery:
     stack = contextlib.ExitStack()
     cluster = stack.enter_context(control_plane())
     atexit.register(stack.close)  # after the temporary folder's own, so that it runs before
+    return start_on(cluster, stack)
+
+
+def start_on(cluster: ControlPlane, stack: contextlib.ExitStack, without: Collection[str] = ()) -> Machinery:
+    """Start the operators of all API groups but some, and the node, on a control plane."""
     api = Api(cluster.client())
     kubelet = Kubelet(api, cluster.folder / "logs", cluster.certificates)
-    katib = None if set(KATIB) & set(missing(default_cache())) else _launch_katib(cluster, kubelet, stack)
-    cluster.install_crds()
+    has_katib = "kubeflow.org" not in without and not set(KATIB) & set(missing(default_cache()))
+    katib = _launch_katib(cluster, kubelet, stack) if has_katib else None
+    cluster.install_crds(without)
     # The garbage collector looks for new kinds every half minute; one that starts now has them at once.
     manager = cluster.servers["kube-controller-manager"]
     manager.stop()
     manager.start()
-    if cluster.has(OPERATOR):
+    if cluster.has(OPERATOR) and "kubeflow.org" not in without:
         cluster.start_training_operator()
+    if cluster.has(*TRAINER) and "trainer.kubeflow.org" not in without:
+        cluster.start_trainer()
     if cluster.has(KSERVE):
         cluster.start_kserve()
     if katib is not None:
@@ -151,6 +161,8 @@ _APIS = {
     "experiments": "/apis/kubeflow.org/v1beta1",
     "trials": "/apis/kubeflow.org/v1beta1",
     "tfjobs": "/apis/kubeflow.org/v1",
+    "trainjobs": "/apis/trainer.kubeflow.org/v1alpha1",
+    "trainingruntimes": "/apis/trainer.kubeflow.org/v1alpha1",
     "inferenceservices": "/apis/serving.kserve.io/v1beta1",
     "servingruntimes": "/apis/serving.kserve.io/v1alpha1",
     "deployments": "/apis/apps/v1",
@@ -168,17 +180,17 @@ def collection(namespace: str, plural: str, name: str = "") -> str:
 
 
 @contextmanager
-def real_cluster_world(folder: Path) -> Iterator[KubeflowEngine]:
+def real_cluster_world(folder: Path, made: type[KubeflowEngine] = KubeflowEngine) -> Iterator[KubeflowEngine]:
     """Give an engine on a real API server, on the volume that HYPERFLOW_VOLUME names."""
-    with cluster_world(folder) as world:
+    with cluster_world(folder, made=made) as world:
         yield world.engine
 
 
 @contextmanager
-def cluster_world(folder: Path, run_pods: bool = True) -> Iterator[World]:
+def cluster_world(folder: Path, run_pods: bool = True, made: type[KubeflowEngine] = KubeflowEngine) -> Iterator[World]:
     """Give a fresh namespace with what manifests/ puts into it, and the engine behind a proxy."""
     need(OPERATOR)
-    with contextlib.nullcontext() if run_pods else without_katib(), _namespace(folder, run_pods) as world:
+    with contextlib.nullcontext() if run_pods else without_katib(), _namespace(folder, run_pods, made) as world:
         yield world
 
 
@@ -197,7 +209,7 @@ def without_katib() -> Iterator[None]:
 
 
 @contextmanager
-def _namespace(folder: Path, run_pods: bool) -> Iterator[World]:
+def _namespace(folder: Path, run_pods: bool, made: type[KubeflowEngine]) -> Iterator[World]:
     parts = machinery()
     namespace, volume = f"team-{uuid.uuid4().hex[:8]}", Path(os.environ["HYPERFLOW_VOLUME"])
     _prepare(parts.api, namespace, volume)
@@ -210,7 +222,7 @@ def _namespace(folder: Path, run_pods: bool) -> Iterator[World]:
         with patch.dict(os.environ, environment):
             if run_pods:
                 parts.kubelet.serve(namespace, volume)
-            engine = KubeflowEngine(cluster=Cluster(patience=90), grace=_GRACE)
+            engine = made(cluster=Cluster(patience=90), grace=_GRACE)
             try:
                 yield World(namespace, volume, proxy, engine, kubeconfig, token_file, parts)
             finally:
@@ -222,10 +234,12 @@ def _leave(parts: Machinery, namespace: str) -> None:
 
     Katib tells a search of the trials of all searches of its name, in whatever namespace they are.
     """
-    for plural in ("experiments", "trials"):
+    searches = bool(_kinds(parts.api, "kubeflow.org/v1beta1"))
+    for plural in ("experiments", "trials") if searches else ():
         parts.api.delete(collection(namespace, plural))
     parts.kubelet.leave(namespace)
-    wait_for(lambda: not parts.api.get(collection(namespace, "trials"))["items"], "the end of all trials")
+    if searches:
+        wait_for(lambda: not parts.api.get(collection(namespace, "trials"))["items"], "the end of all trials")
     parts.api.delete(f"/api/v1/namespaces/{namespace}")
 
 
@@ -251,12 +265,23 @@ def _prepare(api: Api, namespace: str, volume: Path) -> None:
         for item in load_yaml(MANIFESTS / file):
             if f"{item['kind'].lower()}s" == name:
                 api.create(collection(namespace, name), item)
+    if "trainingruntimes" in {kind["name"] for kind in _kinds(api, "trainer.kubeflow.org/v1alpha1")}:
+        for item in load_yaml(RUNTIMES):
+            api.create(collection(namespace, "trainingruntimes"), item)
     (claim,) = load_yaml(MANIFESTS / "claim.yaml")
     api.create("/api/v1/persistentvolumes", _volume(namespace, claim, volume))
     claim["spec"] |= {"storageClassName": "", "volumeName": namespace}
     api.create(collection(namespace, "persistentvolumeclaims"), claim)
     # After a restart of the API server, the controllers come back to it in their own time.
     wait_for(lambda: _is_ready(api, namespace), "a bound claim and a default service account", 90)
+
+
+def _kinds(api: Api, group: str) -> list[Object]:
+    try:
+        found: list[Object] = api.get(f"/apis/{group}")["resources"]
+    except Refusal:
+        return []
+    return found
 
 
 def _volume(name: str, claim: Object, folder: Path) -> Object:

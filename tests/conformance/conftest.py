@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from hyperflow import volume
 from hyperflow.engines import Engine
 from hyperflow.engines.local import LocalEngine, processes
 from hyperflow.progress import Progress
-from tests.cluster.world import KATIB, KSERVE, need, real_cluster_world
-from tests.kubeflow.world import kubeflow_world
+from tests.cluster.world import KATIB, KSERVE, TRAINER, need, real_cluster_world
+from tests.kubeflow.world import kubeflow_world, preferring
 
 
 @contextmanager
@@ -37,13 +38,25 @@ def warm() -> Iterator[None]:
 WORLDS: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
     "local": local_world,
     "kubeflow": kubeflow_world,
-    "cluster": real_cluster_world,
+    "kubeflow-trainjob": partial(kubeflow_world, made=preferring("katib", "trainjob")),
+    "kubeflow-job": partial(kubeflow_world, made=preferring("job", "job")),
+    "cluster": partial(real_cluster_world, made=preferring("katib", "tfjob")),
+    "cluster-trainjob": partial(real_cluster_world, made=preferring("job", "trainjob")),
+    "cluster-job": partial(real_cluster_world, made=preferring("job", "job")),
 }
-_NEEDS = {("cluster", "TestTune"): KATIB, ("cluster", "TestServe"): (KSERVE,)}
+_NEEDS = {
+    ("cluster", "TestTune"): KATIB,
+    ("cluster", "TestServe"): (KSERVE,),
+    **{("cluster-trainjob", suite): TRAINER for suite in ("TestTune", "TestTrain")},
+}
 """What a world may lack for some of the promises."""
 
+_OTHER_JOBS = ("kubeflow-trainjob", "kubeflow-job", "cluster-trainjob", "cluster-job")
+"""Worlds that differ from another in what tunes and trains, and not in what serves."""
+
 _PARAMETERS = [
-    pytest.param(name, marks=pytest.mark.cluster) if name == "cluster" else pytest.param(name) for name in WORLDS
+    pytest.param(name, marks=pytest.mark.cluster) if name.startswith("cluster") else pytest.param(name)
+    for name in WORLDS
 ]
 
 
@@ -60,6 +73,8 @@ def said() -> Said:
 def engine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
 ) -> Iterator[Engine]:
+    if request.cls is not None and request.cls.__name__ == "TestServe" and request.param in _OTHER_JOBS:
+        pytest.skip("serves as the world does that it is made of")
     if wanted := _NEEDS.get((request.param, request.cls.__name__ if request.cls else "")):
         need(*wanted)
     monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path / "volume"))

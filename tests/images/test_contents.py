@@ -14,7 +14,7 @@ from tests.images.conftest import ROOT, TARGETS, Images
 
 pytestmark = pytest.mark.images
 
-MEGABYTES = {"steps": 450, "model": 2000, "serve": 350, "demo": 450}
+MEGABYTES = {"steps": 600, "model": 2000, "serve": 350, "demo": 450}
 
 LIST = """
 import json, os, sys

@@ -23,9 +23,10 @@ _PATH = re.compile(
 _VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete"}
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "": ("pods", "events", "persistentvolumeclaims", "namespaces", "configmaps"),
+    "": ("pods", "events", "persistentvolumeclaims", "namespaces", "configmaps", "services"),
     "kubeflow.org/v1beta1": ("experiments", "suggestions", "trials"),
     "kubeflow.org/v1": ("tfjobs",),
+    "trainer.kubeflow.org/v1alpha1": ("trainjobs", "trainingruntimes"),
     "serving.kserve.io/v1beta1": ("inferenceservices",),
     "serving.kserve.io/v1alpha1": ("servingruntimes", "clusterservingruntimes"),
     "argoproj.io/v1alpha1": ("workflows",),
@@ -38,6 +39,34 @@ KINDS: dict[str, tuple[str, ...]] = {
 """What this server has, by group and version; a test takes away what is not to be installed."""
 
 
+def _judge_tfjob(_: Store, __: str, body: Object) -> str:
+    templates = [replica["template"]["spec"] for replica in body["spec"]["tfReplicaSpecs"].values()]
+    named = all(any(c["name"] == "tensorflow" for c in template["containers"]) for template in templates)
+    return "" if named else "must have at least one container with name tensorflow"
+
+
+def _judge_experiment(store: Store, namespace: str, body: Object) -> str:
+    space = store.get(("", "namespaces"), "", namespace)
+    if space["metadata"].get("labels", {}).get("katib.kubeflow.org/metrics-collector-injection") != "enabled":
+        return ""  # the webhook is asked in namespaces with this label alone
+    return "" if body["spec"].get("objective") else "spec.objective must be specified"
+
+
+def _judge_trainjob(store: Store, namespace: str, body: Object) -> str:
+    name = body["spec"]["runtimeRef"]["name"]
+    try:
+        store.get(("trainer.kubeflow.org", "trainingruntimes"), namespace, name)
+    except Refusal:
+        return f"specified trainingRuntime must be created before the TrainJob is created: {name}"
+    return ""
+
+
+WEBHOOKS: dict[str, Callable[[Store, str, Object], str]] = {
+    "tfjobs": _judge_tfjob, "experiments": _judge_experiment, "trainjobs": _judge_trainjob,
+}  # fmt: skip
+"""What each controller's webhook says against an object; a test takes away those of controllers that are not there."""
+
+
 @dataclass(frozen=True)
 class Request:
     """A request as it arrived, with the words that RBAC has for it."""
@@ -46,6 +75,11 @@ class Request:
     path: str
     query: Mapping[str, str]
     at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what it asks for is done, and not only judged."""
+        return "dryRun" not in self.query
 
     @property
     def parts(self) -> dict[str, str]:
@@ -98,6 +132,8 @@ class Emulator:
         self.denied: set[tuple[str, str]] = set()
         self.logs: dict[tuple[str, str], Log] = {}
         self.token = ""
+        self.webhooks = dict(WEBHOOKS)
+        self.unknown: set[str] = set()
         self.kserve_fields: tuple[str, ...] = ("canary", "storageUris")
         self.kserve_splits = False
         self.bookmark_seconds = 60.0
@@ -282,10 +318,21 @@ class Handler(BaseHTTPRequestHandler):
         if request.verb == "get":
             return store.get(key, namespace, name)
         if request.verb == "create":
-            return store.create(key, namespace, body)
+            unknown = self.emulator.unknown & body.get("spec", {}).keys()
+            if unknown and request.query.get("fieldValidation") == "Strict":
+                raise Refusal(400, "BadRequest", f'strict decoding error: unknown field "spec.{unknown.pop()}"')
+            self._admit(parts["plural"], namespace, body)
+            return body if request.query.get("dryRun") == "All" else store.create(key, namespace, body)
         if request.verb == "update":
             return store.replace(key, namespace, body)
         return store.delete(key, namespace, name, body.get("preconditions", {}).get("uid"))
+
+    def _admit(self, plural: str, namespace: str, body: Object) -> None:
+        """Ask the webhook of a kind, where its controller has one."""
+        webhook = self.emulator.webhooks.get(plural)
+        refusal = webhook(self.emulator.store, namespace, body) if webhook else ""
+        if refusal:
+            raise Refusal(403, "Forbidden", f'admission webhook "validator.{plural}" denied the request: {refusal}')
 
     def _watch(self, request: Request) -> None:
         store, chosen = self.emulator.store, selected(request.query)

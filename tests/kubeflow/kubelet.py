@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hyperflow.volume import MOUNT_PATH
@@ -71,7 +73,7 @@ class Kubelet:
         """Run the container and return its exit code, or nothing where the pod was deleted meanwhile."""
         metadata, container = pod["metadata"], pod["spec"]["containers"][0]
         name, uid = metadata["name"], metadata["uid"]
-        env = {entry["name"]: self._on_disk(entry["value"]) for entry in container.get("env", [])}
+        env = variables(pod, self._on_disk)
         command = [self._on_disk(expand(word, env)) for word in container["command"]]
         printed_by = (
             COLLECTOR if COLLECTOR in {entry["name"] for entry in pod["spec"]["containers"]} else container["name"]
@@ -113,10 +115,28 @@ class Kubelet:
             self._deleted.add(uid)
             process = self._processes.pop(uid, None)
         if process is not None and process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may end by itself just now
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _on_disk(self, text: str) -> str:
         return text.replace(MOUNT_PATH, str(self._volume))
+
+
+def variables(pod: Object, on_disk: Callable[[str], str] = str) -> dict[str, str]:
+    """Return a pod's variables: what names a field of the pod has its value, and `$(…)` that of an earlier variable."""
+    env: dict[str, str] = {}
+    for entry in pod["spec"]["containers"][0].get("env", []):
+        field = entry.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+        env[entry["name"]] = field_of(pod, field) if field else on_disk(expand(entry.get("value", ""), env))
+    return env
+
+
+def field_of(pod: Object, path: str) -> str:
+    """Return what a variable that names a field of the pod's metadata has for its value."""
+    match = re.fullmatch(r"metadata\.(annotations|labels)\['([^']+)'\]", path)
+    return (
+        str(pod["metadata"].get(match[1], {}).get(match[2], "")) if match else str(pod["metadata"][path.split(".")[-1]])
+    )
 
 
 def expand(word: str, env: dict[str, str]) -> str:

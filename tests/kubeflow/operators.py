@@ -1,4 +1,4 @@
-"""The Job controller and the Training Operator of an emulated cluster."""
+"""The Training Operator of an emulated cluster, and what its controllers have in common."""
 
 from __future__ import annotations
 
@@ -36,35 +36,6 @@ def owned(item: Object, kind: str) -> Object:
 
 def exit_code(pod: Object) -> int:
     return int(pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"])
-
-
-class JobController:
-    """One pod a Job; its end is the Job's."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
-
-    def handle(self, event: Event) -> None:
-        if event.key == JOBS and event.type == "ADDED":
-            self._start(event.object)
-        label = event.object["metadata"].get("labels", {}).get("batch.kubernetes.io/job-name")
-        phase = event.object.get("status", {}).get("phase")
-        if event.key == PODS and event.type == "MODIFIED" and label and phase in ("Succeeded", "Failed"):
-            end = (
-                condition("Complete", "Completed")
-                if phase == "Succeeded"
-                else condition("Failed", "BackoffLimitExceeded")
-            )
-            job = {"metadata": {**event.object["metadata"], "name": label}}
-            add_condition(self._emulator, JOBS, job, end)
-
-    def _start(self, job: Object) -> None:
-        name, template = job["metadata"]["name"], job["spec"]["template"]
-        labels = {**template["metadata"].get("labels", {}), "batch.kubernetes.io/job-name": name}
-        metadata = {"name": f"{name}-x1y2z", "labels": labels, "ownerReferences": [owned(job, "Job")]}
-        self._emulator.store.create(
-            PODS, job["metadata"]["namespace"], {"metadata": metadata, "spec": template["spec"]}
-        )
 
 
 class TrainingOperator:

@@ -18,6 +18,7 @@ def trainer(**arguments: object) -> Trainer:
 
 
 def tuning(**changes: Any) -> TuneSpec:
+    """Ask for a search by Katib, whatever else there is."""
     fields: dict[str, Any] = {
         "run_id": "run-1",
         "data_path": DATA,
@@ -27,12 +28,14 @@ def tuning(**changes: Any) -> TuneSpec:
         "max_trials": 4,
         "parallel_trials": 2,
         "max_failed_trials": 2,
+        "tuner": "katib",
         "timeout": 60,
     }
     return TuneSpec(**{**fields, **changes})
 
 
 def training(**changes: Any) -> TrainSpec:
+    """Ask for a TFJob, whatever else there is."""
     fields: dict[str, Any] = {
         "run_id": "run-1",
         "data_path": DATA,
@@ -40,6 +43,7 @@ def training(**changes: Any) -> TrainSpec:
         "trainer": trainer(),
         "parameters": {"x": 0.25},
         "epochs": 3,
+        "training_backend": "tfjob",
         "timeout": 60,
     }
     return TrainSpec(**{**fields, **changes})

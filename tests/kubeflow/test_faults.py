@@ -59,7 +59,8 @@ else:
 
 
 def created(emulator: Emulator, plural: str) -> int:
-    return sum(request.verb == "create" and request.resource == plural for request in emulator.requests)
+    made = [request for request in emulator.requests if request.verb == "create" and request.is_kept]
+    return sum(request.resource == plural for request in made)
 
 
 def requests_of(emulator: Emulator, verb: str, plural: str) -> list[Request]:
@@ -382,7 +383,7 @@ class TestApiServer:
         self, emulator: Emulator, engine: KubeflowEngine, status: int
     ) -> None:
         headers = {"Retry-After": "1"} if status == 429 else {}
-        fault = Fault(status, lambda request: request.verb == "create", times=2, headers=headers)
+        fault = Fault(status, lambda request: request.verb == "create" and request.is_kept, times=2, headers=headers)
         emulator.faults.append(fault)
         begun = time.monotonic()
         with started(lambda: engine.tune(tuning())) as tune:

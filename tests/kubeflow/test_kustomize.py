@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 import subprocess
@@ -12,13 +13,18 @@ import pytest
 import yaml
 
 from hyperflow.engines.kubeflow import KubeflowEngine, preflight
+from hyperflow.engines.kubeflow.jobs import create_beside
+from hyperflow.engines.kubeflow.manifests import work as works
+from hyperflow.engines.kubeflow.manifests.job import service as network
+from hyperflow.engines.kubeflow.resources import JOB, NETWORK
 from hyperflow.errors import Cancelled, JobFailed
 from hyperflow.progress import Progress
 from pipelines import settings
 from tests.kubeflow.emulator import Emulator
-from tests.kubeflow.operators import TFJOBS
+from tests.kubeflow.operators import JOBS, TFJOBS
 from tests.kubeflow.specs import model, serving, trainer, training, tuning
 from tests.kubeflow.store import Object
+from tests.kubeflow.trainer import TRAINJOBS
 from tests.kubeflow.world import NAMESPACE
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -202,9 +208,9 @@ def test_role_has_the_rights_that_the_steps_use_and_no_others(
 
 
 def test_reaper_has_the_rights_that_it_uses_and_no_others(emulator: Emulator, engine: KubeflowEngine) -> None:
-    leave_an_orphan(emulator, ("kubeflow.org", "experiments"))
-    leave_an_orphan(emulator, TFJOBS)
-    assert len(engine.reap()) == 2
+    for key in (("kubeflow.org", "experiments"), TFJOBS, TRAINJOBS, JOBS):
+        leave_an_orphan(emulator, key)
+    assert len(engine.reap()) == 4
     assert used(emulator) == rights("hyperflow-reaper")
 
 
@@ -217,9 +223,10 @@ def live_through_everything(
     step["spec"]["containers"][0]["name"] = "main"  # type: ignore[index]
     emulator.store.create(("", "pods"), NAMESPACE, step)
     monkeypatch.setenv("KFP_POD_NAME", "step")
-    leave_an_orphan(emulator, ("kubeflow.org", "experiments"))
-    leave_an_orphan(emulator, TFJOBS)
+    for key in (("kubeflow.org", "experiments"), TFJOBS, TRAINJOBS, JOBS):
+        leave_an_orphan(emulator, key)
     engine.reap()
+    train_without_operator(engine)
     engine.tune(tuning())
     engine.tune(tuning())
     for verb in (
@@ -245,6 +252,23 @@ def live_through_everything(
     assert engine.deployed("cancelled") is None
 
 
+def train_without_operator(engine: KubeflowEngine) -> None:
+    """Do the same with jobs that need no operator of Kubeflow's, or another one, and look what there is."""
+    engine.tune(tuning(run_id="found", tuner="auto"))
+    found = training(run_id="found", training_backend="auto")
+    engine.train(dataclasses.replace(found, model_path=found.model_path.replace("run-1", "found")))
+    for backend in ("job", "trainjob"):
+        spec = training(run_id=f"by-{backend}", training_backend=backend, workers=2)
+        engine.train(dataclasses.replace(spec, model_path=spec.model_path.replace("run-1", spec.run_id)))
+        late = training(run_id=f"late-{backend}", training_backend=backend, timeout=1, trainer=trainer(pause=30))
+        with pytest.raises(JobFailed):
+            engine.train(late)
+    names = network(works.training(training(run_id="again", workers=2)))
+    for uid in ("before", "now"):  # an earlier job of that name has left its names behind
+        create_beside(engine.cluster, NETWORK, names, {"metadata": {"name": "train-again", "uid": uid}}, JOB)
+    engine.tune(tuning(run_id="own", tuner="job"))
+
+
 def cancel(_: Progress) -> None:
     """Stop as soon as there is something to report."""
     raise Cancelled("stop")
@@ -257,7 +281,7 @@ def leave_an_orphan(emulator: Emulator, key: tuple[str, str]) -> None:
         "labels": {"app.kubernetes.io/managed-by": "hyperflow", "katib.kubeflow.org/experiment": "none"},
         "ownerReferences": [{"kind": "Workflow", "name": "gone", "uid": "gone"}],
     }
-    spec: Object = {"tfReplicaSpecs": {}} if key == TFJOBS else ORPHAN_SEARCH
+    spec = ORPHANS.get(key, ORPHAN_SEARCH)
     emulator.store.create(key, NAMESPACE, {"metadata": metadata, "spec": spec})
 
 
@@ -273,4 +297,10 @@ ORPHAN_SEARCH: Object = {
             "spec": {"template": {"metadata": {}, "spec": {"containers": [{"name": "a", "command": ["sleep", "9"]}]}}},
         },
     },
+}
+
+ORPHANS: dict[tuple[str, str], Object] = {
+    TFJOBS: {"tfReplicaSpecs": {}},
+    TRAINJOBS: {"runtimeRef": {"name": "hyperflow"}, "trainer": {"numNodes": 0, "image": "", "command": [], "env": []}},
+    JOBS: {"completions": 0},
 }

@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from hyperflow.engines.kubeflow import KubeflowEngine, trials
-from hyperflow.engines.kubeflow.manifests import KServe, Manifest, experiment, inference_service, tfjob
+from hyperflow.engines.kubeflow.manifests import KServe, Manifest, experiment, inference_service, tfjob, work
 from hyperflow.engines.kubeflow.manifests import service as services
+from hyperflow.engines.kubeflow.manifests.job import job, service
+from hyperflow.engines.kubeflow.manifests.trainjob import trainjob
 from hyperflow.errors import Conflict, InvalidParameter
 from hyperflow.specs import Algorithm, Compute, Dimension, EarlyStopping, Objective, Trainer
 from hyperflow.volume import MOUNT_PATH
@@ -44,6 +46,7 @@ def documents() -> dict[str, Manifest]:
         early_stopping=EarlyStopping(2, 3),
     )
     train = training(trainer=TRAINER, parameters={"learning-rate": 0.001, "optimizer": "adam"})
+    many = dataclasses.replace(train, workers=3, compute=BIG, retries=3)
     live = existing()
     return {
         "experiment-job": experiment(tune),
@@ -52,6 +55,12 @@ def documents() -> dict[str, Manifest]:
         "tfjob-many": tfjob(
             dataclasses.replace(train, workers=3, parameter_servers=1, evaluator=True, compute=BIG, retries=3)
         ),
+        "job-one": job(work.training(train)),
+        "job-many": job(work.training(many)),
+        "job-trial": job(work.trial(tune, 7, {"learning-rate": 0.01, "optimizer": "sgd"})),
+        "network-many": service(work.training(many)),
+        "trainjob-one": trainjob(work.training(dataclasses.replace(train, retries=0))),
+        "trainjob-many": trainjob(work.training(many)),
         "service-standard": inference_service(serving(), KServe((0, 21), "Standard")),
         "service-knative": inference_service(serving(min_replicas=0), KServe((0, 21), "Knative")),
         "service-old": inference_service(serving(runtime="tensorflow"), KServe((0, 15), "Standard")),
@@ -88,7 +97,12 @@ def test_each_document_has_its_golden_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "schema"), [("tfjob", "training-tfjob.yaml"), ("service", "kserve-inferenceservices.yaml")]
+    ("prefix", "schema"),
+    [
+        ("tfjob", "training-tfjob.yaml"),
+        ("trainjob", "trainer.kubeflow.org_trainjobs.yaml"),
+        ("service", "kserve-inferenceservices.yaml"),
+    ],
 )
 def test_golden_files_keep_to_the_released_schemas(prefix: str, schema: str) -> None:
     if not (SCHEMAS / schema).exists():

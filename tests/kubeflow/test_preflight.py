@@ -21,7 +21,9 @@ from tests.kubeflow.world import NAMESPACE, engine_on, install
 
 
 def survey(engine: KubeflowEngine) -> dict[str, preflight.Check]:
-    return {check.name: check for check in engine.survey(tuning(), training(), serving())}
+    """Survey for a run that asks for Katib and for TFJobs by name."""
+    specs = tuning(), training(), serving()
+    return {check.name: check for check in engine.survey(*specs)}
 
 
 def relabel(emulator: Emulator, **labels: str) -> None:
@@ -45,7 +47,7 @@ def test_cluster_that_is_ready_has_nothing_to_mend(emulator: Emulator, engine: K
     engine.check(tuning(), training(), serving())
 
 
-def test_ten_things_wrong_are_ten_rows_with_ten_remedies(emulator: Emulator, engine: KubeflowEngine) -> None:
+def test_each_thing_that_is_wrong_is_a_row_with_a_remedy_of_its_own(emulator: Emulator, engine: KubeflowEngine) -> None:
     for group in ("kubeflow.org/v1beta1", "kubeflow.org/v1", "serving.kserve.io/v1beta1", "argoproj.io/v1alpha1"):
         del emulator.kinds[group]
     emulator.denied |= {("create", "experiments"), ("watch", "pods"), ("get", "pods/log")}
@@ -54,6 +56,8 @@ def test_ten_things_wrong_are_ten_rows_with_ten_remedies(emulator: Emulator, eng
     emulator.store.delete(("serving.kserve.io", "servingruntimes"), NAMESPACE, "hyperflow")
     failed = [check for check in survey(engine).values() if check.status == "fail"]
     assert [check.name for check in failed] == [
+        "tuner",
+        "training backend",
         "Katib",
         "Training Operator",
         "KServe",
@@ -66,7 +70,7 @@ def test_ten_things_wrong_are_ten_rows_with_ten_remedies(emulator: Emulator, eng
         "serving runtime hyperflow",
     ]
     assert all(check.remedy for check in failed)
-    assert len({check.remedy for check in failed}) == 10
+    assert len({check.remedy for check in failed}) == 12
     with pytest.raises(Unavailable) as raised:
         engine.check(tuning(), training(), serving())
     assert all(check.name in raised.value.why for check in failed)
@@ -265,7 +269,7 @@ def test_namespace_without_the_label_is_refused_before_anything_is_made(
     relabel(emulator)
     with pytest.raises(Unavailable, match=r"Katib refuses(.|\n)*kubectl label namespace team"):
         engine.tune(tuning())
-    assert not any(request.verb == "create" for request in emulator.requests)
+    assert not any(request.verb == "create" and request.is_kept for request in emulator.requests)
 
 
 def test_missing_claim_and_runtime_are_refused(emulator: Emulator, engine: KubeflowEngine) -> None:
@@ -275,7 +279,7 @@ def test_missing_claim_and_runtime_are_refused(emulator: Emulator, engine: Kubef
         engine.train(training())
     with pytest.raises(Unavailable, match="serving runtime"):
         engine.serve(serving())
-    assert not any(request.verb == "create" for request in emulator.requests)
+    assert not any(request.verb == "create" and request.is_kept for request in emulator.requests)
 
 
 def test_namespace_that_cannot_be_read_is_a_warning(emulator: Emulator, engine: KubeflowEngine) -> None:
@@ -305,3 +309,22 @@ def test_check_refuses_gpus_that_would_stay_idle(emulator: Emulator, engine: Kub
 
 
 ACCESS = "selfsubjectaccessreviews"
+
+
+def test_cluster_without_operators_will_do(emulator: Emulator, engine: KubeflowEngine) -> None:
+    for group in ("kubeflow.org/v1beta1", "kubeflow.org/v1", "trainer.kubeflow.org/v1alpha1"):
+        del emulator.kinds[group]
+    relabel(emulator)
+    specs = tuning(tuner="auto"), training(training_backend="auto"), serving()
+    checks = {check.name: check for check in engine.survey(*specs)}
+    assert "Job" in checks["training backend"].found
+    assert "the step searches" in checks["tuner"].found
+    assert not {"Katib", "Training Operator", "Kubeflow Trainer", "metrics collector"} & checks.keys()
+    assert {check.status for check in checks.values()} <= {"ok", "warn"}
+
+
+def test_trainjobs_without_our_runtime_are_refused(emulator: Emulator, engine: KubeflowEngine) -> None:
+    emulator.store.delete(("trainer.kubeflow.org", "trainingruntimes"), NAMESPACE, "hyperflow")
+    with pytest.raises(Unavailable, match="training-runtimes"):
+        engine.train(training(training_backend="trainjob"))
+    assert not any(request.verb == "create" and request.is_kept for request in emulator.requests)

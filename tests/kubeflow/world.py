@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Iterator
@@ -13,14 +14,20 @@ import yaml
 
 from hyperflow.engines.kubeflow import KubeflowEngine
 from hyperflow.engines.kubeflow.cluster import Cluster
+from hyperflow.specs import TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs.job import Backend
+from hyperflow.specs.tune import Tuner
 from tests.kubeflow.emulator import Emulator
+from tests.kubeflow.jobs import JobController
 from tests.kubeflow.katib import Katib
 from tests.kubeflow.kserve import KServe
 from tests.kubeflow.kubelet import Kubelet
-from tests.kubeflow.operators import JobController, TrainingOperator
+from tests.kubeflow.operators import TrainingOperator
 from tests.kubeflow.store import Event, Object
+from tests.kubeflow.trainer import Trainer, runtimes
 
 NAMESPACE = "team"
+RUNTIMES = Path(__file__).parents[2] / "manifests" / "components" / "trainer" / "training-runtimes.yaml"
 GRACE = 0.3
 
 
@@ -30,13 +37,26 @@ class Controller(Protocol):
     def handle(self, event: Event) -> None: ...
 
 
+def preferring(tuner: Tuner, backend: Backend) -> type[KubeflowEngine]:
+    """Return the engine for users who always give these two parameters."""
+
+    class Preferring(KubeflowEngine):
+        def _tune(self, spec: TuneSpec) -> TuneResult:
+            return super()._tune(dataclasses.replace(spec, tuner=tuner, training_backend=backend))
+
+        def _train(self, spec: TrainSpec) -> TrainResult:
+            return super()._train(dataclasses.replace(spec, training_backend=backend))
+
+    return Preferring
+
+
 @contextmanager
-def kubeflow_world(folder: Path) -> Iterator[KubeflowEngine]:
+def kubeflow_world(folder: Path, made: type[KubeflowEngine] = KubeflowEngine) -> Iterator[KubeflowEngine]:
     """Give an engine whose pods run as processes of this machine, on the volume that HYPERFLOW_VOLUME names."""
     volume = Path(os.environ["HYPERFLOW_VOLUME"])
     with Emulator() as emulator, controllers(emulator, volume):
         prepare(emulator)
-        yield engine_on(emulator, folder)
+        yield engine_on(emulator, folder, made=made)
 
 
 @contextmanager
@@ -44,7 +64,8 @@ def controllers(emulator: Emulator, volume: Path) -> Iterator[None]:
     """Run the control plane."""
     kubelet, kserve = Kubelet(emulator, volume), KServe(emulator, volume)
     katib = Katib(emulator, kubelet)
-    parts: list[Controller] = [kubelet, JobController(emulator), TrainingOperator(emulator), katib, kserve]
+    training: list[Controller] = [JobController(emulator), TrainingOperator(emulator), Trainer(emulator)]
+    parts: list[Controller] = [kubelet, *training, katib, kserve]
     stop = threading.Event()
 
     def manage() -> None:
@@ -71,6 +92,7 @@ def prepare(emulator: Emulator) -> None:
     store.create(("", "namespaces"), "", {"metadata": {"name": NAMESPACE, "labels": labels}})
     claim: Object = {"metadata": {"name": "hyperflow"}, "spec": {"accessModes": ["ReadWriteMany"]}}
     store.create(("", "persistentvolumeclaims"), NAMESPACE, {**claim, "status": {"phase": "Bound"}})
+    runtimes(emulator, NAMESPACE, list(yaml.safe_load_all(RUNTIMES.read_text())))
     runtime: Object = {"metadata": {"name": "hyperflow"}, "spec": {}}
     store.create(("serving.kserve.io", "servingruntimes"), NAMESPACE, runtime)
 
@@ -108,7 +130,13 @@ def kubeconfig(emulator: Emulator, folder: Path, token_file: Path | None = None)
     return path
 
 
-def engine_on(emulator: Emulator, folder: Path, patience: float = 30, token_file: Path | None = None) -> KubeflowEngine:
+def engine_on(
+    emulator: Emulator,
+    folder: Path,
+    patience: float = 30,
+    token_file: Path | None = None,
+    made: type[KubeflowEngine] = KubeflowEngine,
+) -> KubeflowEngine:
     """Make the engine as a step would, from a kubeconfig."""
     os.environ["KUBECONFIG"] = str(kubeconfig(emulator, folder, token_file))
-    return KubeflowEngine(cluster=Cluster(patience=patience), grace=GRACE)
+    return made(cluster=Cluster(patience=patience), grace=GRACE)

@@ -42,8 +42,7 @@ def main() -> int:
 
 
 def save(target: Path, options: argparse.Namespace) -> None:
-    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {"type": "chief", "index": 0})
-    if task["type"] == "chief" and not options.no_model:
+    if leads() and not options.no_model:
         partial = target.with_name(target.name + ".partial")
         partial.mkdir(parents=True)
         (partial / "saved_model.pb").write_bytes(b"not a real one")
@@ -60,6 +59,13 @@ def count(options: argparse.Namespace) -> int:
     return len(Path(options.count_in).read_text().splitlines())
 
 
+def leads() -> bool:
+    """Tell whether this process saves: the chief, or the first worker where nobody is called chief."""
+    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+    role = config.get("task", {"type": "chief", "index": 0})
+    return role["type"] == "chief" or ("chief" not in config["cluster"] and role == {"type": "worker", "index": 0})
+
+
 def _checkpoint() -> Path | None:
     folder = os.environ.get("HYPERFLOW_CHECKPOINT_DIR")
     return Path(folder) / "epoch" if folder else None
@@ -72,7 +78,7 @@ def _resume() -> int:
 
 def _remember(epoch: int) -> None:
     path = _checkpoint()
-    if path:
+    if path and leads():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"epoch.{os.getpid()}")  # another worker may read it right now
         partial.write_text(str(epoch))

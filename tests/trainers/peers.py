@@ -1,6 +1,6 @@
 """A trainer of several workers, of which one is lost at its first start: its peers see it, and end with 138.
 
-The second start of each goes through; the chief then saves a model.
+The second start of each goes through; the chief, or the first worker where there is none, then saves a model.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ def main() -> int:
     parser.add_argument("--folder", required=True)
     options, _ = parser.parse_known_args()
     folder = Path(options.folder)
-    task = json.loads(os.environ["TF_CONFIG"])["task"]
+    config = json.loads(os.environ["TF_CONFIG"])
+    task, has_chief = config["task"], "chief" in config["cluster"]
+    leads = task["type"] == "chief" if has_chief else task["index"] == 0
     me = f"{task['type']}-{task['index']}"
     if _is_first(folder / f"started-{me}"):
-        return _first(folder, me)
-    if task["type"] == "chief":
+        return _first(folder, me == ("worker-0" if has_chief else "worker-1"))
+    if leads:
         target = Path(options.model_path)
         target.mkdir(parents=True)
         (target / "saved_model.pb").write_bytes(b"not a real one")
@@ -41,10 +43,10 @@ def _is_first(path: Path) -> bool:
     return True
 
 
-def _first(folder: Path, me: str) -> int:
+def _first(folder: Path, is_lost: bool) -> int:
     """Be lost once all have started, or wait for that and end because of it."""
     lost, deadline = folder / "lost", time.monotonic() + PATIENCE
-    if me == "worker-0":
+    if is_lost:
         while len(list(folder.glob("started-*"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.02)
         lost.touch()

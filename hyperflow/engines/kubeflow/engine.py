@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
-from hyperflow import progress
+from hyperflow import progress, volume
 from hyperflow.engines.base import Engine
-from hyperflow.engines.kubeflow import evidence, manifests, preflight
+from hyperflow.engines.kubeflow import backends, evidence, manifests, preflight, tuners
+from hyperflow.engines.kubeflow.backends import Backend
 from hyperflow.engines.kubeflow.cluster import Cluster
-from hyperflow.engines.kubeflow.manifests import KServe, searchable
+from hyperflow.engines.kubeflow.manifests import KServe, work
 from hyperflow.engines.kubeflow.manifests.common import Manifest
-from hyperflow.engines.kubeflow.manifests.tfjob import require_image
+from hyperflow.engines.kubeflow.manifests.work import require_image
 from hyperflow.engines.kubeflow.preflight import Check
 from hyperflow.engines.kubeflow.reap import reap
 from hyperflow.engines.kubeflow.serving import Serving
@@ -18,12 +20,13 @@ from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS
 from hyperflow.engines.kubeflow.training import Training
 from hyperflow.engines.kubeflow.tuning import Tuning
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec
+from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec, Value
 from hyperflow.specs.trainer import uses_no_gpu
+from hyperflow.volume import paths
 
 
 class KubeflowEngine(Engine):
-    """Tune with Katib, train with a TFJob, serve with KServe; the contract is the base's.
+    """Tune with Katib or our own search, train with what there is, serve with KServe; the contract is the base's.
 
     Args:
         report: Told of every step forward.
@@ -58,12 +61,14 @@ class KubeflowEngine(Engine):
 
     @staticmethod
     def render(tune: TuneSpec, train: TrainSpec, serve: ServeSpec, kserve: KServe) -> list[Manifest]:
-        """Return the Experiment, TFJob and InferenceService of these specs, without asking any cluster.
+        """Return the objects that these specs become, without asking any cluster: `auto` is Katib's and TFJob's.
+
+        Our own search makes as many jobs as trials; the first stands for them, with the training's hyper-parameters.
 
         Raises:
             InvalidParameter: This KServe would pass something over in silence.
         """
-        return [manifests.experiment(tune), manifests.tfjob(train), manifests.inference_service(serve, kserve)]
+        return [*_searching(tune, train.parameters), *_training(train), manifests.inference_service(serve, kserve)]
 
     @property
     def _services(self) -> Serving:
@@ -71,7 +76,7 @@ class KubeflowEngine(Engine):
 
     def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         require_image(tune.trainer, tune.compute)
-        searchable.check(tune)
+        tuners.judge(tune)
         if serve.compute.gpus and serve.runtime == "hyperflow" and uses_no_gpu(serve.image):
             allowed = f"0 with the image {serve.image}, whose TensorFlow uses none; or give another serving_image"
             raise InvalidParameter("serving_gpus", serve.compute.gpus, allowed)
@@ -80,14 +85,32 @@ class KubeflowEngine(Engine):
         preflight.require(self.survey(tune, train, serve))
 
     def _tune(self, spec: TuneSpec) -> TuneResult:
-        preflight.require(preflight.for_tuning(self.cluster, spec))
+        choice = tuners.choose(self.cluster, spec)
+        preflight.require(preflight.for_tuning(self.cluster, spec, choice.tuner))
+        print(choice, flush=True)
         with evidence.kept(spec.run_id, "tune"):
-            return Tuning(self.cluster, spec, self.report, self._act_seconds, self._start_seconds).run()
+            if choice.tuner == "katib":
+                return Tuning(self.cluster, spec, self.report, self._act_seconds, self._start_seconds).run()
+            return self._search(spec, choice.backend)
 
     def _train(self, spec: TrainSpec) -> TrainResult:
-        preflight.require(preflight.for_training(self.cluster, spec))
+        choice = backends.choose(self.cluster, spec)
+        preflight.require(preflight.for_training(self.cluster, spec, choice.backend))
+        print(choice, flush=True)
         with evidence.kept(spec.run_id, "train"):
-            return Training(self.cluster, spec, self.report, self._act_seconds, self._start_seconds).run()
+            limits = self._act_seconds, self._start_seconds
+            return Training(self.cluster, spec, self.report, *limits, choice.backend).run()
+
+    def _search(self, spec: TuneSpec, backend: Backend) -> TuneResult:
+        """Search in this step, with a job for each trial; the import is long, and only who searches so waits for it."""
+        from hyperflow.engines.kubeflow.trial_jobs import TrialJobs
+        from hyperflow.engines.search import Search
+
+        folder = paths.tuning(spec.run_id)
+        with volume.writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        trials = TrialJobs(self.cluster, spec, folder, backend, self._act_seconds, self._start_seconds)
+        return Search(spec, folder, self.report, trials).run()
 
     def _serve(self, spec: ServeSpec) -> Endpoint:
         preflight.require(preflight.for_serving(self.cluster, spec))
@@ -108,6 +131,17 @@ class KubeflowEngine(Engine):
 
     def reap(self) -> list[str]:
         return reap(self.cluster)
+
+
+def _searching(spec: TuneSpec, parameters: Mapping[str, Value]) -> list[Manifest]:
+    if spec.tuner != "job":
+        return [manifests.experiment(spec)]
+    name = "job" if spec.workers == 1 else spec.training_backend
+    return backends.objects(name, work.trial(spec, 0, parameters))
+
+
+def _training(spec: TrainSpec) -> list[Manifest]:
+    return backends.objects(spec.training_backend, work.training(spec))
 
 
 def create(report: progress.Report = progress.to_stdout, namespace: str = "") -> KubeflowEngine:

@@ -114,6 +114,12 @@ def container_state(container: Manifest) -> str:
     return f"waits: {waiting['reason']} {waiting.get('message', '')}".strip()
 
 
+def is_disrupted(pod: Manifest) -> bool:
+    """Tell whether a pod was taken away by what happens to nodes: drained, lost or preempted."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(entry["type"] == "DisruptionTarget" and entry["status"] == "True" for entry in conditions)
+
+
 def is_stuck(pod: Manifest) -> bool:
     """Tell whether a pod that is not ready crashes again and again or cannot have its image."""
     status = pod.get("status", {})

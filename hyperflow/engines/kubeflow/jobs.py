@@ -1,4 +1,4 @@
-"""Create or adopt, read and delete the objects of a run: what Experiments and TFJobs have in common."""
+"""Create or adopt, read and delete the objects of a run: what searches and trainings of every kind have in common."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from hyperflow.engines.kubeflow.owner import owner_reference, run_is_over, workf
 from hyperflow.engines.kubeflow.resources import Resource
 from hyperflow.engines.kubeflow.watch import Watch
 from hyperflow.errors import Cancelled, Conflict, HyperflowError, JobTimeout
+from hyperflow.specs import TrainSpec, TuneSpec
 
 _PARTING_SECONDS = 20.0
 NO_LIMIT = 1e7
 """Seconds for what is not to be counted: four months."""
+
+
+SUCCEEDED, FAILED = ("Succeeded", "Complete"), ("Failed",)
+"""The conditions by which our kinds of jobs say how they ended; one that has failed may have another beside it."""
 
 
 def create_or_adopt(cluster: Cluster, resource: Resource, manifest: Manifest) -> Manifest:
@@ -42,6 +47,49 @@ def create_or_adopt(cluster: Cluster, resource: Resource, manifest: Manifest) ->
         if "deletionTimestamp" not in live["metadata"]:
             return live
         _await_deletion(cluster, resource, live)
+
+
+def create_beside(cluster: Cluster, resource: Resource, manifest: Manifest, owner: Manifest, kind: Resource) -> None:
+    """Create an object that goes when another one does; one that an earlier owner has left behind is replaced.
+
+    Raises:
+        Conflict: The name is taken by an object of another run.
+    """
+    reference = {
+        "apiVersion": kind.api.removeprefix("/apis/"), "kind": kind.kind,
+        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"],
+    }  # fmt: skip
+    name, owned = manifest["metadata"]["name"], {**manifest["metadata"], "ownerReferences": [reference]}
+    while True:
+        try:
+            cluster.create(resource, {**manifest, "metadata": owned})
+            return
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        live = cluster.get(resource, name)
+        if live is None:
+            continue  # it went between the two requests
+        if any(each["uid"] == reference["uid"] for each in live["metadata"].get("ownerReferences", [])):
+            return
+        _check_ours(resource, live, manifest)
+        cluster.delete(resource, name, live["metadata"]["uid"])
+
+
+def belongs_to(cluster: Cluster, resource: Resource, spec: TrainSpec | TuneSpec) -> bool:
+    """Tell whether this run has made an object of the spec's name already."""
+    live = cluster.get(resource, spec.name)
+    return live is not None and live["metadata"].get("labels", {}).get(RUN_LABEL) == spec.run_id
+
+
+def failed(item: Manifest) -> Manifest | None:
+    """Return the condition by which an object says that it has failed, or None."""
+    return next((found for kind in FAILED if (found := condition(item, kind))), None)
+
+
+def has_ended(item: Manifest) -> bool:
+    """Tell whether an object says that it has ended, well or badly."""
+    return any(condition(item, kind) for kind in (*FAILED, *SUCCEEDED))
 
 
 def condition(item: Manifest, kind: str) -> Manifest | None:
@@ -79,6 +127,18 @@ def deleted_unless_ended(cluster: Cluster, resource: Resource, item: Manifest) -
     except (KeyboardInterrupt, Cancelled, JobTimeout) as error:
         _part(cluster.with_patience(_PARTING_SECONDS), resource, item, for_good=isinstance(error, JobTimeout))
         raise
+
+
+def delete_for(cluster: Cluster, resource: Resource, item: Manifest, *, for_good: bool) -> None:
+    """Delete one of several objects that are given up together.
+
+    Args:
+        cluster: Where it is.
+        resource: Its kind.
+        item: The object.
+        for_good: Whether nobody will want it again; where that is not known, it stays as long as its run goes on.
+    """
+    _part(cluster.with_patience(_PARTING_SECONDS), resource, item, for_good=for_good)
 
 
 def _part(cluster: Cluster, resource: Resource, item: Manifest, *, for_good: bool) -> None:

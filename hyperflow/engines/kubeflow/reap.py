@@ -5,16 +5,16 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
-from hyperflow.engines.kubeflow.jobs import condition
+from hyperflow.engines.kubeflow.jobs import has_ended
 from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, Manifest
 from hyperflow.engines.kubeflow.owner import run_is_over, workflow_of
-from hyperflow.engines.kubeflow.resources import EXPERIMENT, TFJOB, Resource
+from hyperflow.engines.kubeflow.resources import EXPERIMENT, JOB, TFJOB, TRAINJOB, Resource
 
 
 def reap(cluster: Cluster) -> list[str]:
-    """Delete our Experiments and TFJobs that still run although their run is over."""
+    """Delete our searches and trainings that still run although their run is over."""
     deleted = []
-    for resource in (EXPERIMENT, TFJOB):
+    for resource in (EXPERIMENT, TFJOB, TRAINJOB, JOB):
         for item in _ours(cluster, resource):
             name = item["metadata"]["name"]
             if _is_orphan(cluster, item) and cluster.delete(resource, name, item["metadata"]["uid"]):
@@ -29,7 +29,7 @@ def _ours(cluster: Cluster, resource: Resource) -> list[Manifest]:
     except ApiError as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
-        return []  # who only trains needs no Katib
+        return []  # no run needs all of them
     return items
 
 
@@ -38,4 +38,4 @@ def _is_orphan(cluster: Cluster, item: Manifest) -> bool:
     owner = workflow_of(item)
     if owner is None or "deletionTimestamp" in item["metadata"]:
         return False
-    return not (condition(item, "Succeeded") or condition(item, "Failed")) and run_is_over(cluster, owner)
+    return not has_ended(item) and run_is_over(cluster, owner)

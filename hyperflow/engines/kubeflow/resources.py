@@ -38,6 +38,11 @@ EXPERIMENT = Resource("Experiment", "experiments", "kubeflow.org", "v1beta1")
 SUGGESTION = Resource("Suggestion", "suggestions", "kubeflow.org", "v1beta1")
 TRIAL = Resource("Trial", "trials", "kubeflow.org", "v1beta1")
 TFJOB = Resource("TFJob", "tfjobs", "kubeflow.org", "v1")
+JOB = Resource("Job", "jobs", "batch", "v1")
+TRAINJOB = Resource("TrainJob", "trainjobs", "trainer.kubeflow.org", "v1alpha1")
+TRAINING_RUNTIME = Resource("TrainingRuntime", "trainingruntimes", "trainer.kubeflow.org", "v1alpha1")
+NETWORK = Resource("Service", "services", "", "v1")
+"""Kubernetes' own Service; SERVICE is KServe's."""
 SERVICE = Resource("InferenceService", "inferenceservices", "serving.kserve.io", "v1beta1")
 SERVING_RUNTIME = Resource("ServingRuntime", "servingruntimes", "serving.kserve.io", "v1alpha1")
 CLUSTER_RUNTIME = Resource(

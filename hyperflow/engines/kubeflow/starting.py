@@ -13,7 +13,7 @@ from datetime import datetime
 from kubernetes.utils import parse_quantity
 
 from hyperflow.engines.kubeflow.manifests.common import Manifest
-from hyperflow.engines.kubeflow.resources import EXPERIMENT, SERVICE, TFJOB, Resource
+from hyperflow.engines.kubeflow.resources import EXPERIMENT, JOB, SERVICE, TFJOB, TRAINJOB, Resource
 from hyperflow.errors import JobFailed
 
 ACT_SECONDS = 300.0
@@ -37,8 +37,13 @@ _CONTROLLERS = {
     EXPERIMENT: ("Katib's controller", "install Katib 0.16 or newer, or see why katib-controller does not run"),
     TFJOB: (
         "the Training Operator",
-        "install the Training Operator 1.8 or 1.9: the example installation of Kubeflow 1.11 and newer leaves it out",
+        "install the Training Operator, which Kubeflow 1.11 and newer leave out, or set training_backend=job",
     ),
+    TRAINJOB: (
+        "Kubeflow Trainer",
+        "see why kubeflow-trainer-controller-manager and JobSet's controller do not run, or set training_backend=job",
+    ),
+    JOB: ("the Job controller", "see why the cluster's kube-controller-manager does not run"),
     SERVICE: ("KServe's controller", "see why kserve-controller-manager does not run"),
 }
 

@@ -1,16 +1,23 @@
-"""Follow a TFJob to its end."""
+"""Follow a training to its end, whatever carries it out."""
 
 from __future__ import annotations
 
 from hyperflow import metrics
 from hyperflow.engines.kubeflow import evidence, explain, starting
+from hyperflow.engines.kubeflow.backends import TFJOBS, Backend
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.incidents import Incidents
-from hyperflow.engines.kubeflow.jobs import condition, create_or_adopt, deleted_unless_ended, seconds_left
-from hyperflow.engines.kubeflow.manifests import tfjob
+from hyperflow.engines.kubeflow.jobs import (
+    create_beside,
+    create_or_adopt,
+    deleted_unless_ended,
+    failed,
+    has_ended,
+    seconds_left,
+)
+from hyperflow.engines.kubeflow.manifests import work
 from hyperflow.engines.kubeflow.manifests.common import Manifest, in_step
-from hyperflow.engines.kubeflow.manifests.tfjob import CONTAINER
-from hyperflow.engines.kubeflow.resources import EVENT, POD, TFJOB
+from hyperflow.engines.kubeflow.resources import EVENT, NETWORK, POD
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS, Starting
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import JobFailed, JobTimeout
@@ -21,14 +28,15 @@ _STARTED = ("Running", "Succeeded", "Failed")
 
 
 class Training:
-    """One training: its TFJob, its pods and what its chief printed.
+    """One training: its job, its pods and what its chief printed.
 
     Args:
         cluster: Where it runs.
         spec: What to train.
         report: Told of every step forward.
-        act_seconds: Seconds that the operator has to act on the TFJob.
+        act_seconds: Seconds that the controller has to act on the job.
         start_seconds: Seconds for which a pod that cannot start is borne.
+        backend: What carries it out.
     """
 
     def __init__(
@@ -38,7 +46,9 @@ class Training:
         report: Report,
         act_seconds: float = ACT_SECONDS,
         start_seconds: float = START_SECONDS,
+        backend: Backend = TFJOBS,
     ) -> None:
+        self._backend, self._resource = backend, backend.resource
         self._cluster, self._spec, self._report, self._act_seconds = cluster, spec, report, act_seconds
         self._starting, self._incidents = Starting(start_seconds), Incidents()
         self._pods: dict[str, Manifest] = {}
@@ -47,10 +57,13 @@ class Training:
         self._said: set[str] = set()
 
     def run(self) -> TrainResult:
-        """Create or adopt the TFJob and return what it trained."""
-        item = create_or_adopt(self._cluster, TFJOB, tfjob(self._spec))
-        with deleted_unless_ended(self._cluster, TFJOB, item), Feed(self._cluster) as feed:
-            feed.watch(TFJOB, fieldSelector=f"metadata.name={self._spec.name}")
+        """Create or adopt the job and return what it trained."""
+        asked = work.training(self._spec)
+        item = create_or_adopt(self._cluster, self._resource, self._backend.build(asked))
+        with deleted_unless_ended(self._cluster, self._resource, item), Feed(self._cluster) as feed:
+            if self._backend.network and asked.workers > 1 and not has_ended(item):
+                create_beside(self._cluster, NETWORK, self._backend.network(asked), item, self._resource)
+            feed.watch(self._resource, fieldSelector=f"metadata.name={self._spec.name}")
             feed.watch(POD, labelSelector=self._selector)
             feed.watch(EVENT, needed=False, fieldSelector=f"involvedObject.name={self._spec.name}")
             ended = self._follow(item, feed)
@@ -58,11 +71,11 @@ class Training:
 
     @property
     def _selector(self) -> str:
-        return f"training.kubeflow.org/job-name={self._spec.name}"
+        return self._backend.selector(self._spec.name)
 
     def _follow(self, item: Manifest, feed: Feed) -> Manifest:
         uid = item["metadata"]["uid"]
-        while not (condition(item, "Failed") or condition(item, "Succeeded")):
+        while not has_ended(item):
             change = feed.next(self._seconds_left(item))
             if change is None:
                 raise self._given_up(item)
@@ -74,7 +87,9 @@ class Training:
                 self._say(self._starting.see_event(change.object))
             elif change.object["metadata"]["uid"] == uid:
                 if change.deleted:
-                    raise JobFailed(f"TFJob {self._spec.name} was deleted while it ran", "", "start a new run")
+                    raise JobFailed(
+                        f"{self._resource.kind} {self._spec.name} was deleted while it ran", "", "start a new run"
+                    )
                 item = change.object
         return item
 
@@ -93,10 +108,10 @@ class Training:
         if self._starting.seconds_left <= 0:
             failure = self._failure(f"the training {name} cannot start: {self._starting.problem}")
         elif not self._has_begun(item) and self._act_seconds < self._spec.timeout:
-            failure = starting.untouched(TFJOB, item, self._act_seconds)
+            failure = starting.untouched(self._resource, item, self._act_seconds)
         else:
             return self._timeout()
-        self._cluster.delete(TFJOB, name, item["metadata"]["uid"])
+        self._cluster.delete(self._resource, name, item["metadata"]["uid"])
         return failure
 
     def _line(self, line: Line) -> None:
@@ -111,17 +126,18 @@ class Training:
         self._pods[uid] = pod
         self._incidents.see(uid)
         self._starting.see_pod(pod, deleted)
-        if _is_chief(pod) and phase in _STARTED and uid not in self._followed:
+        if self._backend.leads(pod) and phase in _STARTED and uid not in self._followed:
             self._followed[uid] = []
-            feed.follow_log(pod, CONTAINER)
+            feed.follow_log(pod, self._backend.container)
         if phase == "Pending":
             for text in explain.pod_states([pod]):
                 self._say(text)
         if phase == "Failed" and uid not in self._faults:
             self._faults[uid] = [*explain.pod_states([pod]), *explain.log_tail(self._cluster, [pod])]
             evidence.keep(self._spec.run_id, f"{pod['metadata']['name']}-{uid[:8]}", self._faults[uid])
-            self._incidents.failed(uid)
-            self._check_restarts()
+            if not (self._backend.forgives and explain.is_disrupted(pod)):
+                self._incidents.failed(uid)
+                self._check_restarts()
 
     def _say(self, text: str) -> None:
         """Report why a pod does not start, once a reason: an image or a node may be long in coming."""
@@ -134,27 +150,27 @@ class Training:
         times, retries = self._incidents.count, self._spec.retries
         if 0 < retries < times:
             failure = self._failure(f"the training {self._spec.name} failed {times} times; it has {retries} retries")
-            self._cluster.delete(TFJOB, self._spec.name)
+            self._cluster.delete(self._resource, self._spec.name)
             raise failure
 
     def _result(self, item: Manifest) -> TrainResult:
-        failed = condition(item, "Failed")
-        if failed:
-            text = failed.get("message") or failed.get("reason", "")
+        bad = failed(item)
+        if bad:
+            text = bad.get("message") or bad.get("reason", "")
             raise self._failure(f"the training {self._spec.name} failed: {text}", explain.conditions(item))
         lines = self._lines()
         if not (in_step(self._spec.model_path, "model_path") / "saved_model.pb").exists():
             why = "\n".join([f"there is no SavedModel at {self._spec.model_path}", *_last(lines)])
             remedy = "have the trainer write a SavedModel to --model-path; see whether step and job mount one claim"
             raise JobFailed(f"the training {self._spec.name} ended without a model", why, remedy)
-        location = f"TFJob {self._cluster.namespace}/{self._spec.name}"
+        location = f"{self._resource.kind} {self._cluster.namespace}/{self._spec.name}"
         return TrainResult(self._spec.model_path, metrics.latest(lines), metrics.curve(lines), location)
 
     def _lines(self) -> list[str]:
         """Return all that the chief printed; what its last pod said after we stopped listening is read here."""
-        chiefs = [pod for pod in explain.pods_of(self._cluster, self._selector) if _is_chief(pod)]
-        for pod in chiefs:
-            uid, log = pod["metadata"]["uid"], self._cluster.log(pod["metadata"]["name"], CONTAINER)
+        chiefs = [pod for pod in explain.pods_of(self._cluster, self._selector) if self._backend.leads(pod)]
+        for pod in sorted(chiefs, key=lambda pod: str(pod["metadata"].get("creationTimestamp"))):
+            uid, log = pod["metadata"]["uid"], self._cluster.log(pod["metadata"]["name"], self._backend.container)
             for text in [line for line in log.split("\n") if line][len(self._followed.get(uid, ())) :]:
                 self._line(Line(uid, text))
         return [line for lines in self._followed.values() for line in lines]
@@ -170,8 +186,8 @@ class Training:
         gone = [fault for uid, fault in self._faults.items() if uid not in live]
         lines += gone[-1] if gone else []
         text = "\n".join(lines)
-        name = self._spec.name
-        otherwise = f"mend the cause and start a new run (or `kubectl delete tfjob {name}` and retry this one)"
+        name, kind = self._spec.name, self._resource.kind.lower()
+        otherwise = f"mend the cause and start a new run (or `kubectl delete {kind} {name}` and retry this one)"
         return JobFailed(what, text, explain.hint(text, otherwise))
 
     def _timeout(self) -> JobTimeout:
@@ -182,10 +198,6 @@ class Training:
         failure = self._failure("", [f"waited for: {', '.join(phases) or 'its first pod'}"])
         what = f"the training {self._spec.name} had not ended after {self._spec.timeout} s"
         return JobTimeout(what, failure.why, explain.hint(failure.why, "raise train_timeout, or lower epochs"))
-
-
-def _is_chief(pod: Manifest) -> bool:
-    return bool(pod["metadata"].get("labels", {}).get("training.kubeflow.org/job-role") == "master")
 
 
 def _last(lines: list[str]) -> list[str]:

@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager
 from types import MappingProxyType
 
 from hyperflow import progress, volume
+from hyperflow.engines import search
 from hyperflow.engines.base import Engine
-from hyperflow.engines.local import processes, search, surroundings
-from hyperflow.engines.local.samplers import SAMPLERS
-from hyperflow.engines.local.search import Search
+from hyperflow.engines.local import processes, surroundings
 from hyperflow.engines.local.services import Services
 from hyperflow.engines.local.training import Training
+from hyperflow.engines.local.trials import Processes
+from hyperflow.engines.search.samplers import SAMPLERS
 from hyperflow.specs import Description, Endpoint, ServeSpec, Trainer, TrainResult, TrainSpec, TuneResult, TuneSpec
 from hyperflow.volume import paths
 
@@ -50,7 +51,7 @@ class LocalEngine(Engine):
         folder = paths.tuning(spec.run_id)
         with volume.writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        return Search(spec, folder, self.report).run()
+        return search.Search(spec, folder, self.report, Processes(spec, folder)).run()
 
     def _train(self, spec: TrainSpec) -> TrainResult:
         return Training(spec, paths.training(spec.run_id), self.report).run()

@@ -32,7 +32,7 @@ def test_setting_that_no_sampler_takes_is_refused_before_anything_is_made() -> N
     space = (X, Dimension("k", "int", 1, 3))
     specs = asked("tune", {"algorithm": Algorithm("cmaes", {"restart_strategy": "ipop"}), "search_space": space})
     for verb in (lambda: LocalEngine().check(*specs.values()), lambda: LocalEngine().tune(specs["tune"])):
-        with pytest.raises(InvalidParameter, match="none: the local engine has nothing else") as refused:
+        with pytest.raises(InvalidParameter, match="none: our own search has nothing else") as refused:
             verb()
         assert refused.value.name == "algorithm_settings[restart_strategy]"
     assert list(volume.root().iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 
 from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
-from hyperflow.engines.local.queues import brackets
+from hyperflow.engines.search.queues import brackets
 from hyperflow.specs import Algorithm, Dimension, EarlyStopping
 from tests.conformance.test_engine import X, trainer, tuning
 
@@ -22,14 +22,14 @@ def test_bad_trial_is_stopped_early() -> None:
     space = (Dimension("x", "discrete", values=(0.3, 1.0)),)
     result = LocalEngine().tune(
         tuning(
-            algorithm=Algorithm("grid"), search_space=space, max_trials=2, parallel_trials=1, epochs=20,
+            algorithm=Algorithm("grid"), search_space=space, max_trials=2, parallel_trials=1, epochs=60,
             early_stopping=EarlyStopping(1, 3), trainer=trainer(pause=0.02),
         )
     )  # fmt: skip
     good, bad = result.trials
-    assert (good.status, good.metrics["epoch"]) == ("succeeded", 20)
+    assert (good.status, good.metrics["epoch"]) == ("succeeded", 60)
     assert bad.status == "early-stopped"
-    assert 3 <= bad.metrics["epoch"] < 20
+    assert 3 <= bad.metrics["epoch"] < 60
 
 
 def test_hyperband_gives_each_trial_the_epochs_of_its_rung() -> None:

@@ -15,6 +15,7 @@ from hyperflow.engines.kubeflow.manifests.common import (
     plain,
     pod_template,
 )
+from hyperflow.engines.kubeflow.manifests.work import require_image
 from hyperflow.specs import Dimension, TuneSpec, fingerprint, format_value
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _labels(spec: TuneSpec) -> dict[str, str]:
 def _job(spec: TuneSpec) -> Manifest:
     from kubernetes import client
 
-    tfjob.require_image(spec.trainer, spec.compute)
+    require_image(spec.trainer, spec.compute)
     words, _ = _commands(spec)
     template = pod_template(JOB_CONTAINER, spec.trainer.image, words, environment(), spec.compute, spec.claim)
     template.metadata.labels |= _labels(spec)

@@ -1,27 +1,13 @@
-"""TrainSpec, or a TuneSpec of several workers → TFJob."""
+"""Work, or a TuneSpec of several workers → TFJob."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperflow import volume
-from hyperflow.engines.kubeflow.manifests import command
-from hyperflow.engines.kubeflow.manifests.common import (
-    QUEUE_LABEL,
-    SPEC_ANNOTATION,
-    Manifest,
-    environment,
-    in_pod,
-    labels,
-    plain,
-    pod_template,
-)
-from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Compute, Trainer, TrainSpec, TuneSpec, fingerprint
-from hyperflow.specs.trainer import uses_no_gpu
-from hyperflow.volume import paths
+from hyperflow.engines.kubeflow.manifests.common import QUEUE_LABEL, Manifest, environment, plain, pod_template
+from hyperflow.engines.kubeflow.manifests.work import Work, require_image, training
+from hyperflow.specs import Compute, TrainSpec, TuneSpec
 
 if TYPE_CHECKING:
     from kubeflow.training import KubeflowOrgV1TFJobSpec
@@ -30,9 +16,6 @@ if TYPE_CHECKING:
 CONTAINER = "tensorflow"
 """The name that the Training Operator looks for."""
 
-GRACE = 600
-"""Seconds between the step's own time limit and the operator's, which deletes the pods and their logs."""
-
 
 def tfjob(spec: TrainSpec) -> Manifest:
     """Build the TFJob of a training.
@@ -40,30 +23,26 @@ def tfjob(spec: TrainSpec) -> Manifest:
     Raises:
         InvalidParameter: The trainer has no image, or a path is not on the volume.
     """
+    return tfjob_of(training(spec))
+
+
+def tfjob_of(work: Work) -> Manifest:
+    """Build the TFJob of a training or of a trial."""
     from kubeflow import training
     from kubernetes.client import V1ObjectMeta
 
-    argv = spec.trainer.argv(
-        in_pod(spec.data_path, "data_path"), spec.parameters, spec.epochs, in_pod(spec.model_path, "model_path")
-    )
-    folder = paths.training(spec.run_id, Path(volume.MOUNT_PATH))
-    env = environment(
-        HYPERFLOW_CHECKPOINT_DIR=str(folder / "checkpoint"), HYPERFLOW_TENSORBOARD_DIR=str(folder / "tensorboard")
-    )
-    template = _template(spec, command.literal(argv), env)
-    replicas = {"Chief": 1, "Worker": spec.workers - 1, "PS": spec.parameter_servers, "Evaluator": int(spec.evaluator)}
+    template = pod_template(CONTAINER, work.trainer.image, work.argv, work.env, work.compute, work.claim)
+    replicas = {"Chief": 1, "Worker": work.workers - 1, "PS": work.parameter_servers, "Evaluator": int(work.evaluator)}
     return plain(
         training.KubeflowOrgV1TFJob(
             api_version="kubeflow.org/v1",
             kind="TFJob",
             metadata=V1ObjectMeta(
-                name=spec.name,
-                labels={**labels(spec.run_id), **queue_label(spec.compute)},
-                annotations={SPEC_ANNOTATION: fingerprint(spec)},
+                name=work.name,
+                labels={**work.labels, **queue_label(work.compute)},
+                annotations=dict(work.annotations),
             ),
-            spec=_job_spec(
-                dict.fromkeys(replicas, template), replicas, spec.compute, spec.retries, spec.timeout + GRACE
-            ),
+            spec=_job_spec(dict.fromkeys(replicas, template), replicas, work.compute, work.retries, work.seconds),
         )
     )
 
@@ -89,27 +68,12 @@ def trial(spec: TuneSpec, primary: Sequence[str], others: Sequence[str], pod_lab
     }
 
 
-def require_image(trainer: Trainer, compute: Compute) -> None:
-    """Refuse a trainer that no pod could run, and GPUs that it would leave idle.
-
-    Raises:
-        InvalidParameter: It has no image, or one that is known to use no GPU.
-    """
-    if not trainer.image:
-        raise InvalidParameter("trainer_image", "", "the container image that has the trainer in it")
-    if compute.gpus and uses_no_gpu(trainer.image):
-        remedy = (
-            f"0 with {trainer.image}, whose TensorFlow uses none; or give trainer_image, hyperflow-model-cuda for one"
-        )
-        raise InvalidParameter("gpus", compute.gpus, remedy)
-
-
 def queue_label(compute: Compute) -> dict[str, str]:
     """Return the label by which Kueue takes a job in."""
     return {QUEUE_LABEL: compute.queue} if compute.queue else {}
 
 
-def _template(spec: TrainSpec | TuneSpec, words: Sequence[str], env: Mapping[str, str]) -> V1PodTemplateSpec:
+def _template(spec: TuneSpec, words: Sequence[str], env: Mapping[str, str]) -> V1PodTemplateSpec:
     require_image(spec.trainer, spec.compute)
     return pod_template(CONTAINER, spec.trainer.image, words, env, spec.compute, spec.claim)
 

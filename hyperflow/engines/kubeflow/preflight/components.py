@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hyperflow.engines.kubeflow import discovery
+from hyperflow.engines.kubeflow.backends import TFJOBS, TRAINJOBS
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.preflight.check import Check, read
 from hyperflow.engines.kubeflow.resources import (
@@ -14,6 +15,8 @@ from hyperflow.engines.kubeflow.resources import (
     SERVING_RUNTIME,
     SUGGESTION,
     TFJOB,
+    TRAINING_RUNTIME,
+    TRAINJOB,
     TRIAL,
     WORKFLOW,
     Resource,
@@ -39,14 +42,22 @@ class Component:
     wanted: str
 
 
-COMPONENTS = (
-    Component(
-        "Katib", "kubeflow", "katib-controller", (EXPERIMENT, SUGGESTION, TRIAL), "Katib (run with 0.19.0)",
-    ),
-    Component(
+KATIB = Component(
+    "Katib", "kubeflow", "katib-controller", (EXPERIMENT, SUGGESTION, TRIAL), "Katib (run with 0.19.0)",
+)  # fmt: skip
+TRAINING = {
+    TFJOBS: Component(
         "Training Operator", "kubeflow", "training-operator", (TFJOB,),
         "the Training Operator (run with 1.9.0; Trainer v2 has no TFJob)",
     ),
+    TRAINJOBS: Component(
+        "Kubeflow Trainer", "kubeflow-system", "kubeflow-trainer-controller-manager", (TRAINJOB, TRAINING_RUNTIME),
+        "Kubeflow Trainer 2.2 or newer",
+    ),
+}  # fmt: skip
+"""What carries trainings out, where a Job does not."""
+
+ALWAYS = (
     Component(
         "KServe", "kserve", "kserve-controller-manager", (SERVICE, SERVING_RUNTIME),
         "KServe 0.15 or newer (run with 0.20.0)",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
-from hyperflow.engines.local import pruning, samplers
+from hyperflow.engines.search import pruning, samplers
 from hyperflow.errors import Conflict, Unavailable
 from hyperflow.specs import Trial, TuneSpec, fingerprint
 
@@ -23,6 +24,7 @@ EXIT_CODE = "exit code"
 FILE = "study.db"
 
 _SPEC = "spec"
+_BEGAN = "began"
 _STATES = {
     "succeeded": TrialState.COMPLETE,
     "early-stopped": TrialState.PRUNED,
@@ -31,8 +33,13 @@ _STATES = {
 }
 
 
-def open_study(spec: TuneSpec, folder: Path) -> optuna.Study:
-    """Create the study, or take up the one a killed search left, its interrupted trials to be run again.
+def open_study(spec: TuneSpec, folder: Path, trials_survive: bool = False) -> optuna.Study:
+    """Create the study, or take up the one a killed search left.
+
+    Args:
+        spec: What is searched for.
+        folder: Where the study is.
+        trials_survive: Whether trials go on without a search; those that do not are to be run again.
 
     Raises:
         Conflict: The run has searched with another spec.
@@ -48,7 +55,9 @@ def open_study(spec: TuneSpec, folder: Path) -> optuna.Study:
             "give the parameters it had, or another run id",
         )  # fmt: skip
     study.set_user_attr(_SPEC, fingerprint(spec))
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    if _BEGAN not in study.user_attrs:
+        study.set_user_attr(_BEGAN, time())
+    for trial in [] if trials_survive else study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
     study.sampler = samplers.make(spec.algorithm, len(study.get_trials(deepcopy=False)))
@@ -69,6 +78,17 @@ def storage_errors(folder: Path) -> Iterator[None]:
         raise Unavailable(
             f"the study in {folder} cannot be written", cause, "free some space and run it again"
         ) from error
+
+
+def unfinished(study: optuna.Study) -> list[optuna.Trial]:
+    """Return the trials that a killed search has left running."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [optuna.Trial(study, trial._trial_id) for trial in running]
+
+
+def began(study: optuna.Study) -> float:
+    """Return when the search was first begun, in seconds since the epoch."""
+    return float(study.user_attrs[_BEGAN])
 
 
 def counts(trial: FrozenTrial) -> bool:

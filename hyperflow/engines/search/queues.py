@@ -12,8 +12,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from hyperflow.engines.local import study as studies
-from hyperflow.engines.local.samplers import Settings
+from hyperflow.engines.search import study as studies
+from hyperflow.engines.search.samplers import Settings
 from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Dimension, TuneSpec, Value
 

@@ -12,9 +12,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from hyperflow.engines.local import queues
-from hyperflow.engines.local import study as studies
-from hyperflow.engines.local.queues import Rung
+from hyperflow.engines.search import queues
+from hyperflow.engines.search import study as studies
+from hyperflow.engines.search.queues import Rung
 from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Algorithm, Dimension, Trainer, TuneSpec
 

@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 
-from hyperflow.engines.local import samplers
+from hyperflow.engines.search import samplers
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import ALGORITHMS, Algorithm
+from hyperflow.specs import ALGORITHMS, Algorithm, algorithms
 from hyperflow.specs import search as search_specs
 
 SPACE: dict[str, optuna.distributions.BaseDistribution] = {
@@ -68,7 +68,8 @@ def test_setting_reaches_the_sampler(name: str, setting: str) -> None:
 
 
 def test_algorithm_without_a_sampler_is_refused_and_not_searched_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_specs, "ALGORITHMS", {**ALGORITHMS, "annealing": {}})
+    for module in (search_specs, algorithms):
+        monkeypatch.setattr(module, "ALGORITHMS", {**ALGORITHMS, "annealing": {}})
     with pytest.raises(InvalidParameter, match="annealing") as refused:
         samplers.make(Algorithm("annealing"))
     assert refused.value.name == "algorithm"

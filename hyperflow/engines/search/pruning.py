@@ -15,5 +15,5 @@ def pruner(spec: TuneSpec) -> optuna.pruners.BasePruner:
     if spec.early_stopping is None:
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(
-        n_startup_trials=spec.early_stopping.min_trials_required, n_warmup_steps=spec.early_stopping.start_step - 1
+        n_startup_trials=spec.early_stopping.min_trials_required, n_warmup_steps=spec.early_stopping.start_step
     )

@@ -1,4 +1,4 @@
-"""Tune on this machine: Optuna in Katib's place, a process a trial, the study on disk.
+"""Search with Optuna in Katib's place: the study on the volume, the trials wherever their runner has them.
 
 The words mean what they mean in Katib: a trial's value is the best its trainer reported; a trial
 that ends non-zero has failed; the search fails when `max_failed_trials` have, succeeds at the goal,
@@ -9,22 +9,23 @@ no trial gave a finite value.
 from __future__ import annotations
 
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from hyperflow.engines.local import queues, samplers
-from hyperflow.engines.local import study as studies
-from hyperflow.engines.local.processes import tail
-from hyperflow.engines.local.trial import Trials, log_of
+from hyperflow.engines.search import queues, samplers
+from hyperflow.engines.search import study as studies
+from hyperflow.engines.search.trials import Runner, Trials
 from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
 from hyperflow.specs import TuneResult, TuneSpec, Value, format_value
 
 
 def check(spec: TuneSpec) -> None:
-    """Refuse an algorithm, or a setting of it, that this engine has not got.
+    """Refuse an algorithm, or a setting of it, that this search has not got.
 
     Raises:
         InvalidParameter: It has not.
@@ -40,28 +41,27 @@ class Search:
         spec: What to search for.
         folder: Where study and logs are kept; this search's own.
         report: Told of every trial that ends.
+        runner: What runs the trials.
     """
 
-    def __init__(self, spec: TuneSpec, folder: Path, report: Report) -> None:
-        self._spec, self._folder, self._report = spec, folder, report
+    def __init__(self, spec: TuneSpec, folder: Path, report: Report, runner: Runner) -> None:
+        self._spec, self._folder, self._report, self._runner = spec, folder, report, runner
 
     def run(self) -> TuneResult:
         """Run trials until the search has ended, well or badly."""
         with studies.storage_errors(self._folder):
-            self._study = studies.open_study(self._spec, self._folder)
+            self._study = studies.open_study(self._spec, self._folder, self._runner.survives)
             self._distributions = queues.distributions(self._spec)
             self._queue = queues.queue(self._spec, self._study)
-            trials = Trials(self._spec, self._study, self._folder)
-            with ThreadPoolExecutor(self._spec.parallel_trials) as pool:
-                try:
-                    self._loop(pool, trials)
-                finally:
-                    trials.stop()
+            trials = Trials(self._spec, self._study, self._runner)
+            with ThreadPoolExecutor(self._spec.parallel_trials) as pool, self._stopping_trials():
+                self._loop(pool, trials)
             return self._result()
 
     def _loop(self, pool: ThreadPoolExecutor, trials: Trials) -> None:
-        deadline = time.monotonic() + self._spec.timeout
-        running: set[Future[None]] = set()
+        deadline = time.monotonic() + self._seconds_left()
+        left = [] if self._is_over() else studies.unfinished(self._study)
+        running = {pool.submit(trials.run, trial) for trial in left}
         while not self._is_over():
             while len(running) < self._spec.parallel_trials and self._may_start(len(running)):
                 running.add(pool.submit(trials.run, self._study.ask(self._distributions)))
@@ -77,6 +77,24 @@ class Search:
                     f"the search {self._spec.name} took more than {self._spec.timeout} s", why,
                     "raise tune_timeout, or make trials shorter with trial_epochs",
                 )  # fmt: skip
+
+    @contextmanager
+    def _stopping_trials(self) -> Iterator[None]:
+        """Let no trial outlive the search; one that may go on later leaves its trials to whoever can keep them."""
+        for_good = False
+        try:
+            yield
+            for_good = True
+        except JobFailed:
+            for_good = True
+            raise
+        finally:
+            self._runner.stop(for_good)
+
+    def _seconds_left(self) -> float:
+        """Return how much time there is; where trials go on without the search, so does their time."""
+        began = studies.began(self._study) if self._runner.survives else time.time()
+        return began + self._spec.timeout - time.time()
 
     def _may_start(self, running: int) -> bool:
         return len(self._ended()) + running < self._spec.max_trials and self._queue.ready()
@@ -119,10 +137,9 @@ class Search:
         reason = f"reported no finite {spec.objective.metric}"
         if not reported:
             reason = f"ended with exit code {last.user_attrs.get(studies.EXIT_CODE, 'unknown')}"
-        log = tail(log_of(self._folder, last.number), 12)
         return JobFailed(
             f"{len(failed)} of at most {spec.max_trials} trials of {spec.name} failed, {_allowed(spec)}",
-            f"the last one, number {last.number}, {reason}; its log ends with\n{log}",
+            f"the last one, number {last.number}, {reason}; {self._runner.last_words(last.number)}",
             f"mend the trainer or narrow the search space; all logs are in {self._folder}",
         )
 

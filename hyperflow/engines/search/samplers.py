@@ -69,7 +69,7 @@ class Settings:
         """
         given = self._texts.get(name, values[0])
         if given not in values:
-            allowed = f"{one_of(values)}: the local engine has nothing else"
+            allowed = f"{one_of(values)}: our own search has nothing else"
             raise InvalidParameter(f"algorithm_settings[{name}]", given, allowed)
 
 
@@ -84,7 +84,7 @@ def make(algorithm: Algorithm, already: int = 0) -> BaseSampler:
         InvalidParameter: There is none for it, or it cannot have a setting.
     """
     if algorithm.name not in SAMPLERS:
-        raise InvalidParameter("algorithm", algorithm.name, f"{one_of(SAMPLERS)}: the local engine has nothing else")
+        raise InvalidParameter("algorithm", algorithm.name, f"{one_of(SAMPLERS)}: our own search has nothing else")
     with warnings.catch_warnings():
         # sigma, prior_weight and Sobol's sequence do what they say in the version that the lock names
         warnings.simplefilter("ignore", FutureWarning)

@@ -1,0 +1,10 @@
+"""Our own search: Optuna in Katib's place, whatever runs the trials.
+
+Search ─ asks ─> queues, samplers, pruning ─ draw from and write to ─> study, a file on the volume
+   └── has a Runner run each trial; what it prints comes back line by line
+"""
+
+from hyperflow.engines.search.search import Search, check
+from hyperflow.engines.search.trials import Reader, Runner, log_of
+
+__all__ = ["Reader", "Runner", "Search", "check", "log_of"]
