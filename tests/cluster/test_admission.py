@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ import yaml
 from hyperflow.engines.kubeflow.manifests import KServe, inference_service, tfjob
 from hyperflow.errors import InvalidParameter
 from hyperflow.specs import Compute, Trainer
+from tests.cluster.check import wait_for
+from tests.cluster.crds import load_yaml
 from tests.cluster.external import Target, external_cluster
-from tests.cluster.world import KATIB, KSERVE, OPERATOR, collection, machinery, need
+from tests.cluster.world import KATIB, KSERVE, OPERATOR, RUNTIMES, TRAINER, collection, machinery, need
 from tests.kubeflow.specs import serving, training
 from tests.kubeflow.store import Object, Refusal
 from tests.kubeflow.test_manifests import existing
@@ -23,8 +26,11 @@ from tests.kubeflow.test_manifests import existing
 pytestmark = pytest.mark.cluster
 
 GOLDEN = {path.stem: path for path in (Path(__file__).parents[1] / "golden").glob("*.yaml")}
-_PLURALS = {"Experiment": "experiments", "TFJob": "tfjobs", "InferenceService": "inferenceservices"}
-_OPERATORS = {"Experiment": KATIB, "TFJob": (OPERATOR,), "InferenceService": (KSERVE,)}
+_PLURALS = {
+    "Experiment": "experiments", "TFJob": "tfjobs", "TrainJob": "trainjobs", "InferenceService": "inferenceservices",
+    "Job": "jobs", "Service": "services",
+}  # fmt: skip
+_OPERATORS = {"Experiment": KATIB, "TFJob": (OPERATOR,), "TrainJob": TRAINER, "InferenceService": (KSERVE,)}
 _ASSIGNED = ("uid", "resourceVersion", "generation", "namespace")
 
 
@@ -37,8 +43,31 @@ def ask(item: Object) -> Object:
     if not isinstance(target, Target):
         need(*_OPERATORS.get(item["kind"], ()))
         target = Target(machinery().api)
+        if item["kind"] == "TrainJob":
+            _bring_runtimes(target)
     path = collection(target.namespace, _PLURALS[item["kind"]])
     return target.api.create(path, item, dryRun="All", fieldValidation="Strict")
+
+
+def _bring_runtimes(target: Target) -> None:
+    """Create what a TrainJob names, and wait until Trainer's webhook knows of it, from a watch of its own."""
+    for runtime in load_yaml(RUNTIMES):
+        with contextlib.suppress(Refusal):
+            target.api.create(collection(target.namespace, "trainingruntimes"), runtime)
+
+    def known() -> bool:
+        try:
+            target.api.create(
+                collection(target.namespace, "trainjobs"),
+                golden("trainjob-one"),
+                dryRun="All",
+                fieldValidation="Strict",
+            )
+        except Refusal as refusal:
+            return "not found" not in refusal.message
+        return True
+
+    wait_for(known, "Trainer's webhook to know the runtimes", 30)
 
 
 def golden(name: str) -> Object:
