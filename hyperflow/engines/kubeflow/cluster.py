@@ -193,14 +193,9 @@ class Cluster:
         return data
 
     def _send(
-        self,
-        api: client.ApiClient,
-        method: str,
-        path: str,
-        body: Manifest | None,
-        query: Mapping[str, str],
+        self, api: client.ApiClient, method: str, path: str, body: Manifest | None, query: Mapping[str, str],
         read_seconds: float,
-    ) -> Response:
+    ) -> Response:  # fmt: skip
         headers = {"Accept": "application/json, */*", "User-Agent": "hyperflow"}
         api.update_params_for_auth(headers, [], ["BearerToken"])
         url = f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
@@ -208,14 +203,10 @@ class Cluster:
             headers["Content-Type"] = "application/json"
         try:
             response: Response = api.rest_client.pool_manager.request(
-                method,
-                url,
-                body=None if body is None else json.dumps(body).encode(),
-                headers=headers,
-                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_seconds),
-                retries=False,
+                method, url, body=None if body is None else json.dumps(body).encode(), headers=headers,
+                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_seconds), retries=False,
                 preload_content=False,
-            )
+            )  # fmt: skip
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise TransientError(f"no answer from {api.configuration.host}: {error}") from error
         return response
