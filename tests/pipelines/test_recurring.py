@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,12 +53,16 @@ def documented_command(document: str, beginning: str) -> list[str]:
 
 
 def call_kfp(api: Api, words: list[str], folder: Path) -> None:
-    """Call KFP's command as its user would, against our server."""
+    """Call KFP's command as its user would, in a folder with both: our pipelines, and those with the user's images."""
     assert words[0] == "kfp"
     words = words[words.index("--namespace") + 2 :] if "--namespace" in words else words[1:]
     command = [str(Path(sys.executable).with_name("kfp")), "--endpoint", api.url, *words]
     environment = {**os.environ, "KUBECONFIG": str(folder / "none")}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    shutil.copytree(ROOT / "build", folder / "build", ignore=shutil.ignore_patterns("own"))
+    shutil.copytree(folder / "build", folder / "build" / "own", ignore=shutil.ignore_patterns("own"))
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert ended.returncode == 0, ended.stderr
 
 
