@@ -45,6 +45,8 @@ def ask(item: Object) -> Object:
         target = Target(machinery().api)
         if item["kind"] == "TrainJob":
             _bring_runtimes(target)
+    elif item["kind"] == "TrainJob":
+        pytest.skip("what a TrainJob names is not ours to create in a cluster of KUBECONFIG")
     path = collection(target.namespace, _PLURALS[item["kind"]])
     return target.api.create(path, item, dryRun="All", fieldValidation="Strict")
 
