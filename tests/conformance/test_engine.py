@@ -143,7 +143,8 @@ class TestTrain:
         assert (Path(result.model_path) / "saved_model.pb").exists()
         assert result.metrics["test-accuracy"] == 0.9
         assert len(result.curve["loss"]) == 3
-        assert [(step.done, step.total) for step in said] == [(1, 3), (2, 3), (3, 3)]
+        begun = [(step.done, step.total) for step in said if step.done]  # before, it may say what a pod waits for
+        assert begun == [(1, 3), (2, 3), (3, 3)]
 
     def test_workers_know_each_other(self, engine: Engine) -> None:
         result = engine.train(training(workers=2))

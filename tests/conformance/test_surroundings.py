@@ -83,7 +83,7 @@ def _webhooks(world: World) -> dict[str, Object]:
 
 def test_job_that_nobody_acts_on_fails_before_its_time_limit(without_operator: KubeflowEngine) -> None:
     with pytest.raises(JobFailed, match=r"nothing acts on TFJob(.|\n)*Training Operator") as raised:
-        without_operator.train(training(LINE))
+        without_operator.train(training(LINE, training_backend="tfjob"))
     assert not isinstance(raised.value, JobTimeout)
 
 
