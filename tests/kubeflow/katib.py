@@ -139,14 +139,10 @@ class Katib:
         failed = any(entry["type"] == "Failed" for entry in job["status"]["conditions"])
         metrics = self._observe(experiment, name)
         is_available = any(each["name"] == objective(experiment) and each["latest"] != UNAVAILABLE for each in metrics)
-        if not failed:
-            self._emulator.store.set_status(TRIALS, namespace, name, observation={"metrics": metrics})
-        self._emulator.store.set_status(TRIALS, namespace, name, completionTime=now())
-        add_condition(self._emulator, TRIALS, trial, over("Running", "TrialRunning"))
-        if failed or is_available:
-            self._note(TRIALS, trial, "Failed" if failed else "Succeeded")
-        else:
-            add_condition(self._emulator, TRIALS, trial, condition("MetricsUnavailable", "MetricsUnavailable"))
+        kind = "Failed" if failed else "Succeeded" if is_available else "MetricsUnavailable"
+        end = condition(kind, f"Trial{kind}" if failed or is_available else kind)
+        status = {"completionTime": now()} | ({} if failed else {"observation": {"metrics": metrics}})
+        add_condition(self._emulator, TRIALS, trial, over("Running", "TrialRunning"), end, **status)
 
     def _observe(self, experiment: Object, trial: str) -> list[Object]:
         """Read the metrics as the collector does: where the objective is missing, nothing counts."""
@@ -220,10 +216,8 @@ class Katib:
 
     def _finish(self, experiment: Object, kind: str, reason: str, message: str = "") -> bool:
         """End the Experiment: the algorithm's Deployment and Service go, its Suggestion, Jobs and pods stay."""
-        metadata = experiment["metadata"]
-        add_condition(self._emulator, EXPERIMENTS, experiment, over("Running", "ExperimentRunning"))
-        self._emulator.store.set_status(EXPERIMENTS, metadata["namespace"], metadata["name"], completionTime=now())
-        add_condition(self._emulator, EXPERIMENTS, experiment, condition(kind, reason, message))
+        ends = [over("Running", "ExperimentRunning"), condition(kind, reason, message)]
+        add_condition(self._emulator, EXPERIMENTS, experiment, *ends, completionTime=now())
         if message != REFUSED:
             gone = "Suggestion is succeeded"
             ends = [

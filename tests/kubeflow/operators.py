@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import socket
+from typing import Any
 
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.kubelet import PODS
@@ -18,8 +19,8 @@ def condition(kind: str, reason: str, message: str = "") -> Object:
     return {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now()}
 
 
-def add_condition(emulator: Emulator, key: Key, item: Object, *conditions: Object) -> None:
-    """Add conditions as operators do: those of before stay."""
+def add_condition(emulator: Emulator, key: Key, item: Object, *conditions: Object, **status: Any) -> None:
+    """Add conditions as operators do, in one update with the rest of the status: those of before stay."""
     namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
     try:
         live = emulator.store.get(key, namespace, name)
@@ -27,7 +28,7 @@ def add_condition(emulator: Emulator, key: Key, item: Object, *conditions: Objec
         return
     fresh = {entry["type"] for entry in conditions}
     kept = [entry for entry in live.get("status", {}).get("conditions", []) if entry["type"] not in fresh]
-    emulator.store.set_status(key, namespace, name, conditions=[*kept, *conditions])
+    emulator.store.set_status(key, namespace, name, conditions=[*kept, *conditions], **status)
 
 
 def owned(item: Object, kind: str) -> Object:
