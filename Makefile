@@ -7,7 +7,7 @@ TEST_ARGS ?=
 SOURCES = hyperflow components pipelines compile.py tests benchmarks examples images
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test cluster-test check data compile bench bench-serving lock images push image-test clean
+.PHONY: help install run test long-test cluster-test check data compile bench bench-serving lock images push image-test clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -15,8 +15,13 @@ help: ## List the commands
 run: $(VENV)/.local data ## Tune, train, serve and test on this machine (RUN_ARGS="--set epochs=5")
 	$(BIN)/hyperflow run $(RUN_ARGS)
 
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev ## Run the tests (TEST_ARGS="-k name")
-	$(BIN)/pytest -n 2 --dist loadfile $(TEST_ARGS)
+	$(PYTEST) $(TEST_ARGS)
+
+long-test: $(VENV)/.dev ## Run the tests that take long: whole runs killed at any point, a month of runs
+	$(PYTEST) -m long $(TEST_ARGS)
 
 cluster-test: $(VENV)/.dev ## Test against a real API server and the real operators (built once, up to 45 min)
 	$(BIN)/python -m tests.cluster.binaries || [ $$? -eq 3 ]

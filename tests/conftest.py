@@ -13,6 +13,15 @@ from hyperflow import volume
 
 SMALL = Path(__file__).parent / "data" / "fashion-mnist-small"
 
+WHOLE_PROGRAMS = ("runner", "images", "fashion", "browser", "cli")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders whose tests start whole programs, so that none of those is left over at the end."""
+    folders = [Path(__file__).parent / name for name in WHOLE_PROGRAMS]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in folders))
+
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ from tests.runner.laptop import ROOT, Laptop, laptop
 
 __all__ = ["laptop"]
 
+pytestmark = pytest.mark.long
+
 TRAINER = ROOT / "examples" / "own-trainer" / "train.py"
 CLASSES = ("top", "middle", "bottom")
 

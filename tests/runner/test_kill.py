@@ -8,6 +8,8 @@ import pytest
 
 from tests.runner.laptop import Laptop, wait_for
 
+pytestmark = pytest.mark.long
+
 
 class TestKill:
     """Killed at any point, the same command with the same run id goes on from there."""

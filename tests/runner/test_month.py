@@ -14,6 +14,8 @@ import pytest
 from hyperflow.engines.local import processes
 from tests.runner.month import Asker, Machine, Supply, ask
 
+pytestmark = pytest.mark.long
+
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 SETTINGS = (
     "dataset=month", "max_trials=1", "epochs=2", "accuracy_floor=0.01", "smoke_accuracy_floor=0.2",

@@ -17,6 +17,7 @@ BROKEN, MISREADING = 4, 8
 Span = tuple[float, float]
 
 
+@pytest.mark.long
 def test_ten_rollouts_under_load_two_of_them_bad(
     machine: Machine, warm: psutil.Process, capfd: pytest.CaptureFixture[str]
 ) -> None:
