@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -44,14 +45,23 @@ WORLDS: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
     "cluster-trainjob": partial(real_cluster_world, made=preferring("job", "trainjob")),
     "cluster-job": partial(real_cluster_world, made=preferring("job", "job")),
 }
+if os.environ.get("HYPERFLOW_WORLDS") == "all":  # the other pairs: no verb asks for both but a trial of many workers
+    WORLDS |= {
+        "cluster-tfjob-by-job": partial(real_cluster_world, made=preferring("job", "tfjob")),
+        "cluster-trainjob-by-katib": partial(real_cluster_world, made=preferring("katib", "trainjob")),
+        "cluster-job-by-katib": partial(real_cluster_world, made=preferring("katib", "job")),
+    }
 _NEEDS = {
     ("cluster", "TestTune"): KATIB,
     ("cluster", "TestServe"): (KSERVE,),
     **{("cluster-trainjob", suite): TRAINER for suite in ("TestTune", "TestTrain")},
+    ("cluster-trainjob-by-katib", "TestTune"): (*KATIB, *TRAINER),
+    ("cluster-trainjob-by-katib", "TestTrain"): TRAINER,
+    ("cluster-job-by-katib", "TestTune"): KATIB,
 }
 """What a world may lack for some of the promises."""
 
-_OTHER_JOBS = ("kubeflow-trainjob", "kubeflow-job", "cluster-trainjob", "cluster-job")
+_OTHER_JOBS = tuple(name for name in WORLDS if name not in ("local", "kubeflow", "cluster"))
 """Worlds that differ from another in what tunes and trains, and not in what serves."""
 
 _PARAMETERS = [
