@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN_ARGS ?=
 TEST_ARGS ?=
-SOURCES = hyperflow components pipelines compile.py tests benchmarks examples images
+SOURCES = hyperflow components pipelines compile.py reference.py tests benchmarks examples images docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test long-test cluster-test check data compile bench bench-serving lock images push image-test clean
+.PHONY: help install run test long-test cluster-test check check-style check-types check-layers check-build data compile bench bench-serving lock images push image-test \
+	dist dist-test docs docs-test pictures clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -27,12 +28,21 @@ cluster-test: $(VENV)/.dev ## Test against a real API server and the real operat
 	$(BIN)/python -m tests.cluster.binaries || [ $$? -eq 3 ]
 	$(BIN)/pytest -n 2 --dist loadfile -m cluster tests/cluster tests/conformance $(TEST_ARGS)
 
-check: $(VENV)/.dev ## Style, types, layering, and whether build/ is current
+check: check-style check-types check-layers check-build ## Style, types, layering, and whether build/ and docs/reference are current
+
+check-style: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+
+check-types: $(VENV)/.dev
 	$(BIN)/mypy
+
+check-layers: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+check-build: $(VENV)/.dev
 	$(BIN)/python compile.py --check
+	$(BIN)/python reference.py --check
 
 bench: $(VENV)/.local data ## Time whole runs on the real data
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/whole_run.py 3
@@ -40,8 +50,26 @@ bench: $(VENV)/.local data ## Time whole runs on the real data
 bench-serving: $(VENV)/.dev ## Compare the predictor with KServe's own server, with wrk
 	PYTHON=$(abspath $(BIN))/python benchmarks/serving/run.sh
 
-compile: $(VENV)/.local ## Write build/*.yaml
+dist: $(VENV)/.dev ## Build the wheel and the source distribution into dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+dist-test: $(VENV)/.dev ## Install the wheel into an empty environment and run there (PyPI, 2 GB, 5 min)
+	$(BIN)/pytest -m installed tests/installed $(TEST_ARGS)
+
+compile: $(VENV)/.local ## Write build/*.yaml and docs/reference
 	$(BIN)/python compile.py
+	$(BIN)/python reference.py
+
+docs: $(VENV)/.dev ## Build the documentation as a site, into site/ (10 s)
+	$(BIN)/mkdocs build --strict
+
+docs-test: $(VENV)/.dev ## Run what the documents say, the notebook too, and build the site (10 min)
+	$(BIN)/pytest -n 2 --dist loadfile -m docs tests/docs $(TEST_ARGS)
+
+pictures: $(VENV)/.dev data ## Make the documents' pictures, and the notebook's outputs (Chromium, 5 min)
+	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/notebook.py
 
 data: $(VENV)/.local ## Get Fashion-MNIST, from Debian's package where no download is possible
 	$(BIN)/python -m hyperflow.datasets

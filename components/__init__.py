@@ -14,11 +14,11 @@ from typing import Any
 
 from kfp import dsl
 
+from hyperflow import __version__
 from hyperflow.parameters import TABLE
 
-VERSION = "0.1.0"
-IMAGE = os.environ.get("HYPERFLOW_IMAGE") or f"hyperflow-steps:{VERSION}"
-MODEL_IMAGE = os.environ.get("HYPERFLOW_MODEL_IMAGE") or f"hyperflow-model:{VERSION}"
+IMAGE = os.environ.get("HYPERFLOW_IMAGE") or f"hyperflow-steps:{__version__}"
+MODEL_IMAGE = os.environ.get("HYPERFLOW_MODEL_IMAGE") or f"hyperflow-model:{__version__}"
 
 
 def component(function: Callable[..., Any]) -> Any:

@@ -186,6 +186,7 @@ WHOLE: tuple[str, ...] = (
     "demo/test_manifests.py",
     "runner/test_month.py",
     "test_map.py",
+    "test_version.py",
 )
 """Test files in the mirror that are about no module of their own."""
 

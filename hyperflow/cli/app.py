@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import os
 import sys
@@ -29,6 +30,8 @@ Volume = Annotated[Path | None, typer.Option(help="The volume's folder (or HYPER
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 _DEFAULT_VOLUME = "volume"
+_SHARED = ("share", "hyperflow", "build")
+"""Where setup.cfg has the wheel put the compiled pipelines, below the environment's folder."""
 
 
 def find_pipeline(name: str, *, own: bool = False) -> Path:
@@ -43,7 +46,17 @@ def find_pipeline(name: str, *, own: bool = False) -> Path:
     here = Path("build") / f"{name}.yaml"
     if own and (compiled := here.parent / "own" / here.name).exists():
         return compiled
-    return here if here.exists() else Path(__file__).parents[2] / "build" / f"{name}.yaml"
+    beside = Path(__file__).parents[2] / "build" / here.name
+    return next((path for path in (here, beside, _installed(here.name)) if path and path.exists()), beside)
+
+
+def _installed(file: str) -> Path | None:
+    """Return where the wheel has put a compiled pipeline: outside the package, which holds code alone."""
+    try:
+        installed = importlib.metadata.files("hyperflow") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(each.locate())) for each in installed if each.parts[-4:] == (*_SHARED, file)), None)
 
 
 def all_values(pipeline: str, assignments: list[str] | None) -> dict[str, Any]:

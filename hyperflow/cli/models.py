@@ -46,8 +46,8 @@ def serve(
     with told(debug):
         use_volume(folder)
         model = model_path.absolute()
-        if not any((version / "saved_model.pb").exists() for version in model.glob("[0-9]*")):
-            why = "no numbered folder in it has a saved_model.pb"
+        if not any(paths.is_model(version) for version in model.glob("[0-9]*")):
+            why = f"no numbered folder in it has a {paths.SAVED_MODEL} or {paths.ONNX}"
             raise Unavailable(f"{model} holds no model", why, "correct the path")
         if not background:
             raise typer.Exit(_serve_until_told(name, model, port, grpc_port))

@@ -1,4 +1,4 @@
-"""The folder that KServe mounts: version folders, and in the newest a SavedModel, perhaps with an ONNX copy."""
+"""The folder that KServe mounts: version folders, and in the newest a SavedModel, its ONNX form, or both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from hyperflow.errors import HyperflowError
-from hyperflow.volume.paths import EVALUATION
+from hyperflow.volume.paths import EVALUATION, ONNX, SAVED_MODEL, is_model
 
 
 class ModelError(HyperflowError):
@@ -19,7 +19,7 @@ def newest_version(folder: Path) -> Path:
     """Find the version folder with the highest number.
 
     Raises:
-        ModelError: There is none with a SavedModel in it.
+        ModelError: There is none with a model in it.
     """
     remedy = "give the folder above the version folder, as in DIR/1/saved_model.pb"
     try:
@@ -29,8 +29,8 @@ def newest_version(folder: Path) -> Path:
     if not versions:
         raise ModelError(f"no model in {folder}", "it has no folder named by a number", remedy)
     newest = max(versions, key=lambda path: int(path.name))
-    if not (newest / "saved_model.pb").is_file():
-        raise ModelError(f"no model in {newest}", "it has no saved_model.pb", remedy)
+    if not is_model(newest):
+        raise ModelError(f"no model in {newest}", f"it has neither a {SAVED_MODEL} nor {ONNX}", remedy)
     return newest
 
 

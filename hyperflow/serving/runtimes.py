@@ -8,7 +8,7 @@ from pathlib import Path
 from hyperflow.serving import logs
 from hyperflow.serving.folder import ModelError, newest_version, why_no_copy
 from hyperflow.serving.tensors import Model
-from hyperflow.volume.paths import ONNX
+from hyperflow.volume.paths import ONNX, SAVED_MODEL
 
 _REMEDY = "serve it with the image hyperflow-model, which has TensorFlow, or export it with an ONNX copy"
 
@@ -29,6 +29,10 @@ def load(folder: Path, batch_rows: int, threads: int = 1) -> Model:
     found = _onnx(path, batch_rows, threads)
     if not isinstance(found, str):
         return found
+    if not (path / SAVED_MODEL).is_file():
+        raise ModelError(
+            f"the model {path} cannot be served", found, "export it anew: it has no SavedModel to fall back on"
+        )
     if importlib.util.find_spec("tensorflow") is None:
         raise ModelError(f"the model {path} cannot be served without TensorFlow", found, _REMEDY)
     from hyperflow.serving.saved_model import SavedModel

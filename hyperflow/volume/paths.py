@@ -8,7 +8,7 @@ runs/<run id>/                            all that belongs to one run
     tune/  train/                         trial logs, study, checkpoints, TensorBoard events
     failed/<what>.txt                     what was known of each failure when it was seen, on a cluster
     taken-back.txt                        why the smoke test took this run's model back
-models/<model name>/<run id>/1/           a SavedModel; 1 is the version folder TensorFlow Serving wants
+models/<model name>/<run id>/1/           a SavedModel, or an ONNX model alone; 1 is the version folder
     ../card.json                          what it was made from, and what was decided about it
 models/<model name>/released.json         the runs whose models went live
 models/<model name>/.lease  .lock         whose turn it is to change the service
@@ -29,7 +29,13 @@ MODEL_VERSION = "1"
 EVALUATION = Path("assets.extra") / "evaluation.json"
 """Where in a SavedModel its test results are."""
 ONNX = Path("assets.extra") / "model.onnx"
-"""Where in a SavedModel its ONNX copy is; the predictor prefers it."""
+"""Where in a version folder the model's ONNX form is; the predictor prefers it, and needs no other."""
+SAVED_MODEL = Path("saved_model.pb")
+
+
+def is_model(version: Path) -> bool:
+    """Tell whether a version folder holds a model that the predictor serves: a SavedModel, an ONNX model or both."""
+    return (version / SAVED_MODEL).is_file() or (version / ONNX).is_file()
 
 
 def root() -> Path:

@@ -45,6 +45,14 @@ def test_names_types_shapes_and_answers_are_the_same(folder: Path) -> None:
         assert array.dtype == theirs[name].dtype
 
 
+def test_an_onnx_model_needs_no_saved_model_beside_it(folder: Path) -> None:
+    (folder / "1" / "saved_model.pb").unlink()
+    assert runtimes.load(folder, 8).platform == "onnx_onnxv1"
+    (folder / "1" / ONNX).write_bytes(b"")
+    with pytest.raises(ModelError, match=r"export it anew: it has no SavedModel"):
+        runtimes.load(folder, 8)
+
+
 def damaged(folder: Path, kind: str) -> Path:
     file = folder / "1" / ONNX
     match kind:

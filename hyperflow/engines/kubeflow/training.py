@@ -23,6 +23,7 @@ from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
 from hyperflow.specs import TrainResult, TrainSpec
+from hyperflow.volume.paths import is_model
 
 _STARTED = ("Running", "Succeeded", "Failed")
 
@@ -159,9 +160,9 @@ class Training:
             text = bad.get("message") or bad.get("reason", "")
             raise self._failure(f"the training {self._spec.name} failed: {text}", explain.conditions(item))
         lines = self._lines()
-        if not (in_step(self._spec.model_path, "model_path") / "saved_model.pb").exists():
-            why = "\n".join([f"there is no SavedModel at {self._spec.model_path}", *_last(lines)])
-            remedy = "have the trainer write a SavedModel to --model-path; see whether step and job mount one claim"
+        if not is_model(in_step(self._spec.model_path, "model_path")):
+            why = "\n".join([f"there is no SavedModel and no ONNX model at {self._spec.model_path}", *_last(lines)])
+            remedy = "have the trainer write one to --model-path; see whether step and job mount one claim"
             raise JobFailed(f"the training {self._spec.name} ended without a model", why, remedy)
         location = f"{self._resource.kind} {self._cluster.namespace}/{self._spec.name}"
         return TrainResult(self._spec.model_path, metrics.latest(lines), metrics.curve(lines), location)

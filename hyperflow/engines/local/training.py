@@ -14,6 +14,7 @@ from hyperflow.errors import Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
 from hyperflow.specs import TrainResult, TrainSpec, fingerprint
 from hyperflow.volume import write_text
+from hyperflow.volume.paths import is_model
 
 _RETRYABLE = 128  # the trainer contract: codes from here on name faults that a retry may cure
 
@@ -102,15 +103,16 @@ class Training:
         return job.wait()
 
     def _has_model(self) -> bool:
-        return (Path(self._spec.model_path) / "saved_model.pb").exists()
+        return is_model(Path(self._spec.model_path))
 
     def _result(self) -> TrainResult:
         spec, log = self._spec, self._folder / "chief-0.log"
         if not self._has_model():
             raise JobFailed(
-                f"the training {spec.name} ended without a model", f"there is no SavedModel at {spec.model_path}",
-                "have the trainer write a SavedModel to --model-path",
-            )  # fmt: skip
+                f"the training {spec.name} ended without a model",
+                f"there is no SavedModel and no ONNX model at {spec.model_path}",
+                "have the trainer write one to --model-path",
+            )
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         return TrainResult(spec.model_path, metrics.latest(lines), metrics.curve(lines), str(log))
 
