@@ -12,11 +12,21 @@
 Each says what happened, why, and what to do. The command line and the steps print just that, and exit by its class:
 2 for a parameter, 130 for what was told to stop, 1 for all else.
 A traceback means a defect of Hyperflow itself.
+
+Each also says where it is explained: the page of errors has an entry for every function that makes one, which
+`reference.py` writes from the source.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Iterable
+from types import FrameType
+
+DOCUMENTATION = "HYPERFLOW_DOCS"
+"""Environment variable with the address of the documentation, where it is published; by default its folder here."""
 
 
 class HyperflowError(Exception):
@@ -32,6 +42,7 @@ class HyperflowError(Exception):
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
         self.what, self.why, self.remedy = what, why, remedy
+        self.origin = _origin(self)
         super().__init__(what, why, remedy)
 
     def __str__(self) -> str:
@@ -41,6 +52,20 @@ class HyperflowError(Exception):
         if self.remedy:
             parts.append(f"  remedy: {_indent(self.remedy)}")
         return "\n".join(parts)
+
+    @property
+    def address(self) -> str:
+        """Where it is explained; nothing for an error that was not made by this package."""
+        if not self.origin:
+            return ""
+        published = os.environ.get(DOCUMENTATION, "").rstrip("/")
+        page = f"{published}/reference/errors/" if published else "docs/reference/errors.md"
+        return f"{page}#{anchor(self.origin)}"
+
+    @property
+    def told(self) -> str:
+        """The message, and where it is explained: what a user is shown."""
+        return f"{self}\n  see: {self.address}" if self.address else str(self)
 
 
 class InvalidParameter(HyperflowError, ValueError):
@@ -58,8 +83,14 @@ class InvalidParameter(HyperflowError, ValueError):
         self.name, self.value, self.allowed = name, value, allowed
         super().__init__(f"parameter {name!r} cannot be {value!r}", remedy=f"give {allowed}")
 
-    def __reduce__(self) -> tuple[type[InvalidParameter], tuple[str, object, str]]:
-        return type(self), (self.name, self.value, self.allowed)
+    def __reduce__(self) -> tuple[type[InvalidParameter], tuple[str, object, str], dict[str, object]]:
+        return type(self), (self.name, self.value, self.allowed), self.__dict__
+
+    def called(self, name: str) -> InvalidParameter:
+        """Return it under another name for the parameter, as the user knows it."""
+        renamed = InvalidParameter(name, self.value, self.allowed)
+        renamed.origin = self.origin
+        return renamed
 
 
 class DataError(HyperflowError):
@@ -92,6 +123,26 @@ def one_of(names: Iterable[str]) -> str:
     """Word a set of allowed names for a message: `a, b or c`."""
     *rest, last = sorted(names)
     return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def anchor(origin: str) -> str:
+    """Return an entry's anchor on the page of errors: as Markdown's readers make it of a heading."""
+    return re.sub(r"[^\w]", "", origin).lower()
+
+
+def _origin(error: HyperflowError) -> str:
+    """Return the function that makes an error, as `datasets.idx.read_idx`; nothing for one outside this package."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and frame.f_locals.get("self") is error:
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    spec = frame.f_globals.get("__spec__")
+    module = str(spec.name if spec else frame.f_globals.get("__name__", ""))  # `__main__` has its own name in its spec
+    if module.partition(".")[0] != "hyperflow":
+        return ""
+    function = frame.f_code.co_qualname.partition(".<locals>")[0]
+    return f"{module.removeprefix('hyperflow.')}.{function}"
 
 
 def _indent(text: str) -> str:

@@ -173,7 +173,7 @@ def refusals() -> Iterator[None]:
         stage, _, field = error.name.partition(".")
         if stage not in _STAGES:
             raise
-        raise InvalidParameter(_STAGES[stage].get(field, field), error.value, error.allowed) from None
+        raise error.called(_STAGES[stage].get(field, field)) from None
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _called(names: Mapping[str, str]) -> Iterator[None]:
     except InvalidParameter as error:
         field = re.split(r"[.\[]", error.name, maxsplit=1)[0]
         name = names.get(error.name) or names.get(field, field) + error.name[len(field) :]
-        raise InvalidParameter(name, error.value, error.allowed) from None
+        raise error.called(name) from None
 
 
 def _number(name: str, value: object) -> float:

@@ -84,7 +84,7 @@ def told(debug: bool) -> Iterator[None]:
     except HyperflowError as error:
         if debug:
             raise
-        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/] {escape(error.told)}", highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
 
 

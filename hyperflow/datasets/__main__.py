@@ -13,7 +13,7 @@ def main() -> int:
     try:
         print(fetch.fetch(sources.cache_folder(fashion_mnist.NAME)))
     except HyperflowError as error:
-        print(error, file=sys.stderr)
+        print(error.told, file=sys.stderr)
         return error.exit_code
     return 0
 

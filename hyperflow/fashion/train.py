@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         if os.environ.get(DEBUG) == "1":
             raise
         one_line = isinstance(error, InvalidParameter)
-        print(f"{error.what}: {error.remedy}" if one_line else error, file=sys.stderr, flush=True)
+        print(f"{error.what}: {error.remedy}" if one_line else error.told, file=sys.stderr, flush=True)
         return DATA_FAULT if isinstance(error, DataError) else error.exit_code
     return 0
 

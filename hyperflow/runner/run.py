@@ -107,6 +107,11 @@ class _Reported(JobFailed):
     def __str__(self) -> str:
         return self.what
 
+    @property
+    def address(self) -> str:
+        """Nothing: the words have it."""
+        return ""
+
 
 def _dags(specification: Any) -> Iterator[Any]:
     yield specification.root.dag

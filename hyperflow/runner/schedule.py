@@ -41,7 +41,7 @@ def forever(every: float, run: Callable[[], object], say: Callable[[str], None])
         except Cancelled:
             raise
         except HyperflowError as error:
-            say(f"error: {error}")
+            say(f"error: {error.told}")
         following = next_start(started, every, time.time())
         say(f"next run at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(following))}; Ctrl-C ends this")
         time.sleep(max(0.0, following - time.time()))

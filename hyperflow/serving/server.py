@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _serve(arguments)
     except HyperflowError as error:
-        print(error, file=sys.stderr, flush=True)
+        print(error.told, file=sys.stderr, flush=True)
         return error.exit_code
 
 

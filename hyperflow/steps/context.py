@@ -71,7 +71,7 @@ def begin(stage: str, run_id: str) -> Iterator[Step]:
         if os.environ.get(DEBUG):
             raise
         shown = error if isinstance(error, HyperflowError) else Cancelled(f"{stage} was stopped")
-        print(f"error: {shown}", file=sys.stderr, flush=True)
+        print(f"error: {shown.told}", file=sys.stderr, flush=True)
         raise SystemExit(shown.exit_code) from error
 
 
