@@ -75,7 +75,7 @@ def test_documented_command_for_a_recurring_run(api: Api, tmp_path: Path) -> Non
 
 
 def test_documented_command_for_a_run_sends_the_types_that_the_pipeline_declares(api: Api, tmp_path: Path) -> None:
-    call_kfp(api, documented_command("README.md", "run create"), tmp_path)
+    call_kfp(api, documented_command("docs/tutorial.md", "run create"), tmp_path)
     sent = api.sent["runs"]["runtime_config"]["parameters"]
     assert sent == {"max_trials": 12, "cpu": "4", "early_stopping": True, "node_selector": {"disk": "ssd"}}
     kinds = {int: "NUMBER_INTEGER", str: "STRING", bool: "BOOLEAN", dict: "STRUCT"}

@@ -1,0 +1,123 @@
+"""The code of the documents runs: each page's commands in one shell, one after the other, and its Python.
+
+A command that only a cluster, a registry or a package index could carry out is read and judged by a stand-in
+(tests/docs/stand_in.py). The Korean pages have the same code (test_korean.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hyperflow.engines.local.processes import free_port
+from tests.docs import pages, stand_in
+from tests.images.test_trainers import torch_python
+from tests.pipelines.api import Api
+
+pytestmark = [pytest.mark.docs, pytest.mark.timeout(600)]
+
+NOT_RUN = {
+    ("docs/retrain.md", "ini"): "systemd's; a oneshot service of the user's",
+    ("docs/architecture.md", ""): "a drawing",
+}
+LANGUAGES = {"sh", "python", "json", "yaml", "ini", "text", ""}
+ENGLISH = [page for page in pages.PAGES if page not in pages.KOREAN]
+
+
+def with_code(language: str) -> list[Path]:
+    return [page for page in ENGLISH if any(each.language == language for each in pages.blocks(page.read_text()))]
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    made = Api()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with what a checkout has, and stand-ins for programs; what commands write stays in it."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in ("compile.py", "examples", "manifests", "requirements", "components", "pipelines", "dist"):
+        if (pages.ROOT / name).exists():
+            (folder / name).symlink_to(pages.ROOT / name)
+    shutil.copytree(pages.ROOT / "build", folder / "build", ignore=shutil.ignore_patterns("own"))
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "activate").write_text("")
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in stand_in.PROGRAMS:
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tests.docs.stand_in {name} "$@"\n')
+        program.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("page", with_code("sh"), ids=pages.name)
+def test_commands_run_in_their_order(page: Path, checkout: Path, api: Api) -> None:
+    script = "\n".join(each.text for each in pages.blocks(page.read_text()) if each.language == "sh")
+    torch = torch_python()
+    if "pytorch" in script and page.parent.name == "pytorch-trainer" and not torch:
+        pytest.skip("no PyTorch here")
+    environment = {
+        **os.environ, "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}", "PYTHONPATH": str(pages.ROOT),
+        "API_URL": api.url, "PORT": str(free_port()), "TORCH_PYTHON": torch, "COLUMNS": "200",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", _served(page) + script], cwd=checkout, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=500)
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "hyperflow", "stop", "--folder", str(checkout / "volume")],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, output
+
+
+def _served(page: Path) -> str:
+    """Begin with a served model where a page asks one that it has not made itself."""
+    asks_first = {"docs/serving.md", "docs/tutorial.md"}
+    first = "hyperflow run --run-id before\nhyperflow serve volume/models/fashion-mnist/before --background\n"
+    return first if pages.name(page) in asks_first else ""
+
+
+@pytest.mark.parametrize("page", with_code("python"), ids=pages.name)
+def test_python_runs_and_prints_what_stands_below_it(page: Path) -> None:
+    found, names = pages.blocks(page.read_text()), {}
+    for block, after in zip(found, [*found[1:], pages.Block("sh", "")], strict=True):
+        if block.language != "python" or "…" in block.text:
+            continue  # an ellipsis stands for what the reader has: tests/pipelines/test_recurring.py makes that call
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            exec(compile(block.text, pages.name(page), "exec"), names)
+        if after.language in ("", "text") and said.getvalue():
+            assert said.getvalue() == after.text
+
+
+def test_data_in_the_documents_can_be_read() -> None:
+    for page in ENGLISH:
+        for block in pages.blocks(page.read_text()):
+            assert block.language in LANGUAGES, (page, block.language)
+            if block.language == "json":
+                json.loads(block.text)
+            elif block.language == "yaml":
+                yaml.safe_load(block.text)
