@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).with_name("tutorial.ipynb")
-SECONDS = 1500
+SECONDS = 1500  # of a cell: one of them is the whole run
 
 
 def execute(target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,3 +87,8 @@ def test_what_a_message_says_is_in_its_entry() -> None:
     assert "has no folder named by a number" in entry
     assert "remedy: give the folder above the version folder" in entry
     assert Server.__module__.removeprefix("hyperflow.") in text
+
+
+def test_no_two_entries_have_one_anchor() -> None:
+    """The second of two equal anchors gets a number on the page, which a message cannot know."""
+    assert not {each for each in pages.anchors(ERRORS.read_text(encoding="utf-8")) if re.search(r"-\d$", each)}
