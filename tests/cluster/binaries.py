@@ -56,6 +56,8 @@ def default_cache() -> Path:
 
 def find(name: str, cache: Path) -> Path | None:
     """Return the executable called `name`, from `KUBEBUILDER_ASSETS` or the cache, or None."""
+    if name == services.NAME and not services.is_whole(cache):
+        return None
     places = [cache / "bin"]
     if name in ENVTEST_ASSETS and (assets := os.environ.get("KUBEBUILDER_ASSETS")):
         places.insert(0, Path(assets))

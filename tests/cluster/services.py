@@ -34,6 +34,14 @@ main.serve()
 """
 
 
+def is_whole(cache: Path) -> bool:
+    """Tell whether the program has what it runs: somebody may have copied or cleared a part of the cache."""
+    program = cache / "bin" / NAME
+    if not program.exists() or not (folder(cache) / "manifests").is_dir():
+        return False
+    return Path(program.read_text().splitlines()[0].removeprefix("#!")).exists()
+
+
 class ServicesError(Exception):
     """The services could not be set up; the message says why."""
 

@@ -133,3 +133,15 @@ def test_newest_database_of_the_distribution_is_taken(tmp_path: Path, monkeypatc
         (tmp_path / version / "bin").mkdir(parents=True)
         _write_script(tmp_path / version / "bin" / "postgres")
     assert database.program("postgres") == tmp_path / "17" / "bin" / "postgres"
+
+
+def test_services_without_their_files_are_built_anew(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / services.NAME
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert binaries.find(services.NAME, tmp_path) is None
+    (services.folder(tmp_path) / "manifests").mkdir(parents=True)
+    assert binaries.find(services.NAME, tmp_path) == program
+    program.write_text(f"#!{tmp_path}/an environment that has gone/bin/python\n")
+    assert binaries.find(services.NAME, tmp_path) is None
