@@ -21,7 +21,6 @@ ELSEWHERE = ("preflight", "demo")
 def hyperflow(words: list[str]) -> None:
     """Run the real command with small data, at this test's port and API."""
     words = [word.replace("https://kubeflow.example.org/pipeline", os.environ["API_URL"]) for word in words]
-    words = [str(SMALL) if word == "data_source=s3://bucket/fashion-mnist" else word for word in words]
     words = [re.sub(r"=/path/to/\w+$", f"={SMALL}", word) for word in words]
     words = [word.replace("/opt/torch/bin/python", os.environ["TORCH_PYTHON"]) for word in words]
     command = words[0]
@@ -75,13 +74,21 @@ def curl(words: list[str]) -> None:
     os.execv("/usr/bin/curl", ["curl", "--fail", "--silent", "--show-error", *served])
 
 
+def python3(words: list[str]) -> None:
+    """Make an environment of which the programs do nothing: tests/installed makes a real one."""
+    if words[:2] == ["-m", "venv"]:
+        programs = Path(words[2]) / "bin"
+        programs.mkdir(parents=True)
+        (programs / "pip").symlink_to("/bin/true")
+
+
 def nothing(words: list[str]) -> None:
     """Do nothing: docker, sudo, uv and pip have nothing to do with this machine."""
 
 
 PROGRAMS = {
     "hyperflow": hyperflow, "make": make, "kubectl": kubectl, "curl": curl,
-    "docker": nothing, "sudo": nothing, "uv": nothing, "kfp": nothing, "python3": nothing,
+    "docker": nothing, "sudo": nothing, "uv": nothing, "kfp": nothing, "python3": python3,
 }  # fmt: skip
 
 if __name__ == "__main__":
