@@ -70,6 +70,7 @@ docs-test: $(VENV)/.dev ## Run what the documents say, the notebook too, and bui
 pictures: $(VENV)/.dev data ## Make the documents' pictures, and the notebook's outputs (Chromium, 5 min)
 	$(BIN)/python docs/pictures.py
 	$(BIN)/python docs/notebook.py
+	HYPERFLOW_SCREENSHOTS=$(abspath docs/images) $(BIN)/pytest -q tests/browser/test_demo_page.py
 
 data: $(VENV)/.local ## Get Fashion-MNIST, from Debian's package where no download is possible
 	$(BIN)/python -m hyperflow.datasets

@@ -63,6 +63,7 @@ def test_wheel_and_source_have_the_version_and_the_compiled_pipelines(built: Pat
 def test_it_knows_its_version_and_its_parameters(installed: Path, tmp_path: Path) -> None:
     assert call(installed / "hyperflow", tmp_path, "--version").strip() == __version__
     assert "search_space" in call(installed / "hyperflow", tmp_path, "parameters")
+    assert (installed.parent / "share" / "doc" / "hyperflow" / "errors.md").exists()
 
 
 def test_it_goes_from_data_to_a_served_model(installed: Path, tmp_path: Path) -> None:
