@@ -1,12 +1,13 @@
 """Draw the pictures of the documents: `python docs/pictures.py`, or with the names of some of them.
 
-`pipeline` and `engines` are drawn from the compiled YAML, `terminal` and `report` from one real run with the pipeline's
-own defaults (three minutes), which need Chromium for the report.
+`pipeline` and `engines` are drawn from the compiled YAML, `terminal` from the short run of docs/start.md, and `report`
+from one with the pipeline's own defaults (five minutes), with Chromium.
 """
 
 from __future__ import annotations
 
 import html
+import io
 import os
 import re
 import shutil
@@ -33,6 +34,9 @@ rect { rx: 8; fill: #eef2ff; stroke: #6366f1 } .group { fill: none; stroke: #94a
 path { fill: none; stroke: #64748b; stroke-width: 1.5; marker-end: url(#tip) }
 </style><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
 <polygon points="0,0 8,4 0,8" fill="#64748b"/></marker></defs>"""
+SHORT = ("--run-id", "small", "--set", "epochs=2", "--set", "max_trials=2")
+"""The run that docs/start.md has the reader try."""
+PROGRESS = re.compile(r"\[(\w+) \d+/\d+\]")
 WIDTH, HEIGHT, GAP = 104, 44, 34
 
 SIDES: Mapping[str, tuple[str, str]] = {
@@ -152,28 +156,32 @@ def _svg(width: int, height: int, parts: list[str]) -> str:
     return "\n".join([head, STYLE, f'<rect class="back" width="{width}" height="{height}"/>', *parts, "</svg>", ""])
 
 
-def run(folder: Path) -> str:
-    """Run the pipeline with its own defaults and return what it printed."""
-    words = [sys.executable, "-m", "hyperflow", "run", "--run-id", "first", "--folder", str(folder / "volume")]
+def run(folder: Path, *words: str) -> str:
+    """Run the pipeline and return what it printed."""
+    command = [sys.executable, "-m", "hyperflow", "run", *words, "--folder", str(folder / "volume")]
     environment = {**os.environ, "COLUMNS": "110"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, text=True, capture_output=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=True)
     return done.stdout.replace(f"{folder}/", "")
 
 
-def draw_terminal(printed: str) -> str:
-    """Draw what a run printed as a terminal shows it, without the progress that bars would have taken the place of."""
+def draw_terminal(command: str, printed: str) -> str:
+    """Draw what a run printed as a terminal shows it: of each step's progress the last line, as its bar would show."""
     from rich.console import Console
     from rich.text import Text
 
-    lines = [line for line in printed.splitlines() if not re.match(r"\[?\w+\]? *\d+/\d+", line) or "/" not in line]
-    console = Console(record=True, width=110, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
-    console.print(Text("$ make run", style="bold"))
-    for line in lines:
+    lines = [line.rstrip() for line in printed.splitlines() if not line.startswith(" seconds ")]  # this machine's own
+    console = Console(record=True, width=116, file=io.StringIO(), force_terminal=True)
+    console.print(Text(f"$ {command}", style="bold"))
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        step = PROGRESS.match(line)
+        if step and after.startswith(f"[{step[1]} "):
+            continue
         name, gap, rest = line.partition("   ")
-        console.print(
-            Text(name, style="dim" if gap and name.startswith(" ") else "") + Text(gap + rest), soft_wrap=True
-        )
-    return console.export_svg(title="make run", font_aspect_ratio=0.61)
+        told = Text.assemble((name, "dim"), gap + rest) if gap else Text(line)
+        console.print(told, overflow="ellipsis", no_wrap=True)
+    drawn = console.export_svg(title=command, font_aspect_ratio=0.61)
+    drawn = re.sub(r"\s*@font-face \{.*?\}|\s*<!--.*?-->", "", drawn, flags=re.DOTALL)  # fonts from elsewhere
+    return "\n".join(line.rstrip() for line in drawn.replace("Fira Code", "JetBrains Mono").splitlines()) + "\n"
 
 
 def take_report(folder: Path) -> None:
@@ -192,13 +200,14 @@ def main(names: list[str]) -> None:
         (PICTURES / "pipeline.svg").write_text(draw_pipeline(), encoding="utf-8")
     if "engines" in wanted:
         (PICTURES / "engines.svg").write_text(draw_engines(), encoding="utf-8")
-    if {"terminal", "report"} & {*wanted}:
+    if "terminal" in wanted:
         with tempfile.TemporaryDirectory() as folder:
-            printed = run(Path(folder))
-            if "terminal" in wanted:
-                (PICTURES / "terminal.svg").write_text(draw_terminal(printed), encoding="utf-8")
-            if "report" in wanted:
-                take_report(Path(folder))
+            drawing = draw_terminal(f"hyperflow run {' '.join(SHORT)}", run(Path(folder), *SHORT))
+            (PICTURES / "terminal.svg").write_text(drawing, encoding="utf-8")
+    if "report" in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            run(Path(folder))
+            take_report(Path(folder))
 
 
 if __name__ == "__main__":
