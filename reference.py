@@ -159,6 +159,7 @@ def protocols() -> str:
 def metrics() -> str:
     """What can be counted: of a trainer, of a step and of the predictor."""
     from hyperflow.serving.metrics import Metrics
+    from hyperflow.serving.provenance import Expected
 
     schema = json.loads((ROOT / "hyperflow" / "fashion" / "arguments.json").read_text())
     steps = []
@@ -166,6 +167,8 @@ def metrics() -> str:
         calls = re.findall(r'log_metric\("([^"]+)"', (ROOT / "components" / f"{name}.py").read_text())
         steps += [(f"[`{name}`](components.md#{name})", ", ".join(f"`{each}`" for each in calls))] if calls else []
     served: Any = Metrics("NAME", {})
+    served.watch_queue(int, 0)
+    served.describe("", "", "", Expected())
     families = [(f"`{each.name}`", each.type, each.documentation) for each in served._registry.collect()
                 if each.name.startswith("hyperflow")]  # fmt: skip
     return "\n".join([

@@ -127,6 +127,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "serving/logs.py": ("serving/test_rest.py",),
     "serving/metrics.py": (
         "evaluation/test_drift.py",
+        "serving/test_watching.py",
         "serving/test_rest.py",
     ),
     "serving/folder.py": ("serving/test_runtimes.py", "serving/test_signatures.py"),

@@ -13,7 +13,7 @@ from hyperflow.serving import logs, v1, v2
 from hyperflow.serving.batcher import Batcher
 from hyperflow.serving.body import Disconnected, read_body
 from hyperflow.serving.limits import Limits
-from hyperflow.serving.metrics import CONTENT_TYPE, Metrics
+from hyperflow.serving.metrics import CONTENT_TYPE, INFO, Metrics
 from hyperflow.serving.tensors import Model, RequestError
 
 JSON_LENGTH = b"inference-header-content-length"
@@ -65,6 +65,7 @@ class App:
         self._more = {"properties": properties} if properties else {}
         self.metrics = Metrics(model_name, model.outputs)
         self.batcher = Batcher(model, limits, self.metrics.observe_batch)
+        self.metrics.watch_queue(self.batcher.waiting, limits.pending_rows)
         self.draining = False
         self._log_requests = log_requests
         self._most_brackets = 64 + limits.rows * (1 + sum(spec.lists for spec in model.inputs.values()))
@@ -115,20 +116,20 @@ class App:
     def _table(self) -> dict[str, Route]:
         name, version = self.model_name, self.model.version
         table = {
-            "/": Route("v1", {"GET": self._alive}),
-            "/metrics": Route("metrics", {"GET": self._metrics}),
-            "/v1/models": Route("v1", {"GET": self._models}),
-            "/v2": Route("v2", {"GET": self._server}),
-            "/v2/health/live": Route("v2", {"GET": self._live}),
-            "/v2/health/ready": Route("v2", {"GET": self._ready}),
-            "/v2/models": Route("v2", {"GET": self._models}),
+            "/": Route(INFO, {"GET": self._alive}),
+            "/metrics": Route(INFO, {"GET": self._metrics}),
+            "/v1/models": Route(INFO, {"GET": self._models}),
+            "/v2": Route(INFO, {"GET": self._server}),
+            "/v2/health/live": Route(INFO, {"GET": self._live}),
+            "/v2/health/ready": Route(INFO, {"GET": self._ready}),
+            "/v2/models": Route(INFO, {"GET": self._models}),
         }
         for path in (f"/v1/models/{name}", f"/v1/models/{name}/versions/{version}"):
-            table[path] = Route("v1", {"GET": self._model_ready})
+            table[path] = Route(INFO, {"GET": self._model_ready})
             table[f"{path}:predict"] = Route("v1", {"POST": self._predict})
         for path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-            table[path] = Route("v2", {"GET": self._metadata})
-            table[f"{path}/ready"] = Route("v2", {"GET": self._model_ready})
+            table[path] = Route(INFO, {"GET": self._metadata})
+            table[f"{path}/ready"] = Route(INFO, {"GET": self._model_ready})
             table[f"{path}/infer"] = Route("v2", {"POST": self._infer})
         return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,8 @@ import numpy as np
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.tensors import Array, Model, RequestError, Tensors
 
-Observer = Callable[[Tensors, int], None]
-"""Told of every batch answered: its outputs and its number of rows."""
+Observer = Callable[[Tensors, int, float], None]
+"""Told of every batch answered: its outputs, its number of rows and the seconds that the model took."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Batcher:
         except TimeoutError:
             raise RequestError("the model took too long to answer", 504) from None
 
+    def waiting(self) -> int:
+        """Return how many instances wait."""
+        return self._pending_rows
+
     def close(self) -> None:
         """Let the batch being worked on end, and start no other."""
         self._thread.shutdown(wait=True, cancel_futures=True)
@@ -92,8 +97,9 @@ class Batcher:
         tensors = first.tensors
         if others:
             tensors = {name: np.concatenate([waiting.tensors[name] for waiting in batch]) for name in tensors}
+        start = time.perf_counter()
         answer = self._model.run(tensors)
-        self._observe(answer, sum(waiting.rows for waiting in batch))
+        self._observe(answer, sum(waiting.rows for waiting in batch), time.perf_counter() - start)
         return answer
 
     def _finish(self, batch: list[_Waiting], work: asyncio.Future[dict[str, Array]]) -> None:

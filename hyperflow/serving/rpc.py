@@ -18,6 +18,7 @@ from hyperflow import __version__
 from hyperflow.errors import Unavailable
 from hyperflow.serving import logs, v2
 from hyperflow.serving.app import SERVER_NAME, App
+from hyperflow.serving.metrics import INFO
 from hyperflow.serving.tensors import Array, RequestError, Tensors, to_array
 
 SERVICE = "inference.GRPCInferenceService"
@@ -122,7 +123,8 @@ class RpcServer:
             except RequestError as error:
                 code, reason = _STATUS.get(error.status, grpc.StatusCode.INVALID_ARGUMENT), error.what
             finally:
-                self._app.metrics.observe_request("grpc", code.name, time.perf_counter() - start)
+                protocol = "grpc" if method == "ModelInfer" else INFO
+                self._app.metrics.observe_request(protocol, code.name, time.perf_counter() - start)
             logs.info("request", method=method, status=code.name)
             await context.abort(code, reason)
 

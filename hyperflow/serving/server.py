@@ -66,6 +66,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     model = load(arguments.model_dir, limits.batch_rows, arguments.model_threads)
     properties = provenance.properties(arguments.model_dir, arguments.model_name)
     app = App(arguments.model_name, model, limits, arguments.log_requests, properties)
+    expected = provenance.expected(arguments.model_dir, model.version)
+    app.metrics.describe(properties.get("run_id", ""), model.version, model.platform, expected)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Predictor(arguments, app, listener).run())
     return 0

@@ -76,7 +76,7 @@ def predictor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
 def answer(metrics: Metrics, index: int, count: int) -> None:
     scores = np.full((count, 3), 0.1, dtype=np.float32)
     scores[:, index] = 0.8
-    metrics.observe_batch({"scores": scores}, count)
+    metrics.observe_batch({"scores": scores}, count, 0.001)
 
 
 def test_each_look_sees_what_is_new(predictor: tuple[Metrics, Endpoint]) -> None:

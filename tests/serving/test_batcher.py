@@ -46,7 +46,7 @@ def rows(*values: float) -> dict[str, Any]:
 
 
 def batcher(model: Doubler, **limits: Any) -> Batcher:
-    return Batcher(model, Limits(**limits), lambda answer, count: None)
+    return Batcher(model, Limits(**limits), lambda answer, count, seconds: None)
 
 
 async def gather(batcher: Batcher, model: Doubler, *requests: dict[str, Any], hold: float = 0.05) -> list[Any]:
