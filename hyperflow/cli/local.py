@@ -38,6 +38,12 @@ def run(
     port: Annotated[int, typer.Option(help="Port to serve on; 0 for any free one.", min=0, max=65535)] = 0,
     every: Annotated[str, typer.Option(help="Run again and again: 30m, 6h, 1d; keeps the service running.")] = "",
     look: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show trials, curves and stages on a page as they come.")
+    ] = False,
+    live_port: Annotated[
+        int, typer.Option(help="Port of that page, on this machine alone; 0 for any free one.", min=0, max=65535)
+    ] = 0,
     folder: Volume = None,
     debug: Debug = False,
 ) -> None:
@@ -50,8 +56,9 @@ def run(
         path = (None if pipeline else runner.pipeline_of(run_id)) or find_pipeline(pipeline or "train_and_serve")
         values = runner.read_values(path, assignments or [])
         keeps = keep_serving or bool(every) or path.stem == _RECURRING
+        page = live_port if live or live_port else None
         if not every:
-            report = _run_once(runner.Request(path, values, run_id or runner.new_run_id(), keeps, port))
+            report = _run_once(runner.Request(path, values, run_id or runner.new_run_id(), keeps, port), page)
             if look:
                 webbrowser.open(Path(report).as_uri())
             return
@@ -59,13 +66,18 @@ def run(
         if run_id:
             raise InvalidParameter("--run-id", run_id, "no id together with --every, as every run has its own")
         schedule.forever(
-            span, lambda: _run_once(runner.Request(path, values, runner.new_run_id(), True, port)),
+            span, lambda: _run_once(runner.Request(path, values, runner.new_run_id(), True, port), page),
             _say,
         )  # fmt: skip
 
 
-def _run_once(request: Request) -> str:
-    """Run once and say what it came to; return the report's place."""
+def _run_once(request: Request, page: int | None = None) -> str:
+    """Run once and say what it came to; return the report's place.
+
+    Args:
+        request: The run.
+        page: Port of a page that shows it while it goes, 0 for any; None for no page.
+    """
     from hyperflow import runner
 
     what = f"Run [bold]{request.run_id}[/bold] of {request.pipeline.name} on the volume {volume.root()}"
@@ -74,8 +86,14 @@ def _run_once(request: Request) -> str:
         _say_ended(ended)
         return str(ended["report"])
     console.print(what, highlight=False)
-    with show.display() as listener:
-        summary = runner.run(request, listener)
+    if page is None:
+        with show.display() as listener:
+            summary = runner.run(request, listener)
+    else:
+        with runner.watched(request, page) as (live, address):
+            _say(f"It can be watched at {address}")
+            with show.display() as listener:
+                summary = runner.run(request, live.listener(listener))
     serves = request.keep_serving and summary["endpoint"]
     show.summary({**summary, "endpoint": summary["endpoint"] if serves else None})
     if summary["model_path"] and summary["endpoint"] and not serves:

@@ -50,7 +50,7 @@ class Page:
                         canvas = _part("draw")
                     with gr.Tab("Upload"):
                         upload = _part("upload")
-                with gr.Column(scale=5, min_width=320):
+                with gr.Column(scale=5, min_width=320, elem_id="answers"):
                     answer = gr.HTML(_INVITATION, elem_id="answer")
             for part in (images, canvas, upload):
                 part.ask(self.answer, None, answer, **_LATEST)

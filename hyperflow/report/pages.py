@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _CURVES = (("loss", "validation-loss"), ("accuracy", "validation-accuracy"))
 _MOST_TRIALS_SHOWN = 200
+_FEW = 2  # parameters that a plot of each shows well enough
 
 
 def write(path: str, title: str, sections: Sequence[str]) -> None:
@@ -44,20 +45,24 @@ def page(title: str, sections: Sequence[str]) -> str:
 
 def trials(record: Tune) -> str:
     """Show a search: the objective's history, its value over each parameter, and a table of all trials."""
-    names = list(record.best.parameters)
-    pictures = [plots.history(record), *(plots.over_parameter(record, name) for name in names)]
+    names, scored = list(record.best.parameters), plots.scored(record)
+    pictures = [plots.history(record), *(plots.over_parameter(record, name) for name in names)] if scored else []
+    related: dict[str, float] = {}
+    if len(names) > _FEW and len(scored) > 1:
+        pictures.append(plots.parallel(record, names))
+        related = plots.correlations(record, names)
     ranked = sorted(record.trials, key=lambda trial: _rank(trial, record.direction))
     return _render(
-        "trials.html.j2", record=record, names=names, plots=pictures, ranked=ranked[:_MOST_TRIALS_SHOWN],
-        hidden=max(0, len(ranked) - _MOST_TRIALS_SHOWN),
+        "trials.html.j2", record=record, best=record.best if scored else None, names=names, plots=pictures,
+        related=related, ranked=ranked[:_MOST_TRIALS_SHOWN], hidden=max(0, len(ranked) - _MOST_TRIALS_SHOWN),
+        resources=any(trial.cores or trial.memory for trial in ranked),
     )  # fmt: skip
 
 
 def training(record: Train, dataset: Dataset) -> list[str]:
     """Show a training: curves, confusion matrix, scores a class, and the images read most wrongly."""
     told = record.evaluation
-    pictures = [plots.curve(record.curve, pair) for pair in _CURVES if any(name in record.curve for name in pair)]
-    sections = [_render("training.html.j2", record=record, plots=pictures, metrics=sorted(record.metrics.items()))]
+    sections = [curves(record.curve, record.metrics, record.model.path)]
     if told.confusion_matrix:
         told = _named_and_scored(told, dataset.classes)
         matrix = plots.confusion(told.confusion_matrix, told.classes)
@@ -74,6 +79,27 @@ def training(record: Train, dataset: Dataset) -> list[str]:
         ]  # fmt: skip
         sections.append(_render("images.html.j2", title="Misread images, the surest first", entries=entries))
     return sections
+
+
+def curves(curve: Mapping[str, Sequence[float]], metrics: Mapping[str, float], model: str = "") -> str:
+    """Show what a training has printed, and where its model is if there is one."""
+    pictures = [plots.curve(curve, pair) for pair in _CURVES if any(name in curve for name in pair)]
+    return _render("training.html.j2", plots=pictures, metrics=sorted(metrics.items()), model=model)
+
+
+def trial_curves(values: Mapping[str, Sequence[float]], metric: str) -> str:
+    """Show a metric of each trial over its epochs."""
+    return _render("curves.html.j2", plot=plots.curves(values, metric))
+
+
+def live(values: Mapping[str, Any]) -> str:
+    """Show how far a run is."""
+    return _render("live.html.j2", **values)
+
+
+def script() -> str:
+    """Return what keeps the page of a run up to date in a browser."""
+    return _render("live.js")
 
 
 def _named_and_scored(told: Evaluation, classes: Sequence[str]) -> Evaluation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 _COLOUR = "#2563eb"
 _ACCENT = "#dc2626"
 _MUTED = "#94a3b8"
+_DRAWING = threading.Lock()  # Matplotlib's fonts and settings are shared by all threads
 
 
 def history(record: Tune) -> str:
     """Draw every trial's value in the order of the trials, and the best so far."""
     figure, axes = _axes("trial", record.metric, "History")
-    values = [value for _, value in _scored(record)]
+    values = [value for _, value in scored(record)]
     best = np.maximum.accumulate(values) if record.direction == "maximize" else np.minimum.accumulate(values)
     axes.plot(range(1, len(values) + 1), values, "o", color=_COLOUR, label="trial")
     axes.step(range(1, len(values) + 1), best, where="post", color=_ACCENT, label="best so far")
@@ -35,13 +37,71 @@ def history(record: Tune) -> str:
 def over_parameter(record: Tune, name: str) -> str:
     """Draw the objective over one parameter."""
     figure, axes = _axes(name, record.metric, f"Over {name}")
-    values = [parameters[name] for parameters, _ in _scored(record)]
-    axes.plot(values, [value for _, value in _scored(record)], "o", color=_COLOUR)
+    values = [parameters[name] for parameters, _ in scored(record)]
+    axes.plot(values, [value for _, value in scored(record)], "o", color=_COLOUR)
     axes.plot([record.best.parameters[name]], [record.best.value], "*", color=_ACCENT, markersize=14)
     numbers = [value for value in values if isinstance(value, int | float)]
-    if numbers and min(numbers) > 0 and max(numbers) / min(numbers) > 5:
+    if _spans_decades(numbers):
         axes.set_xscale("log")
     return _image(figure)
+
+
+def parallel(record: Tune, names: Sequence[str]) -> str:
+    """Draw each trial as a line through its parameters to its value, the better the darker."""
+    from matplotlib import colormaps
+
+    shades = colormaps["Blues"]
+    figure, axes = _axes("", "", "Parallel coordinates", (9.6, 3.6))
+    trials = scored(record)
+    columns = [_places([parameters[name] for parameters, _ in trials]) for name in names]
+    values = [value for _, value in trials]
+    columns.append(_places(values))
+    good = columns[-1][0] if record.direction == "maximize" else 1 - columns[-1][0]
+    for row in np.argsort(good):
+        axes.plot([column[row] for column, _ in columns], color=shades(0.15 + 0.85 * good[row]), linewidth=1.5)
+    axes.set_xticks(range(len(columns)), [*names, record.metric])
+    axes.set_yticks([])
+    axes.set_ylim(-0.08, 1.08)
+    for place, (_, marks) in enumerate(columns):
+        for height, text in marks.items():
+            axes.text(place, height, f" {text}", fontsize=7, va="center", color="#334155")
+    axes.grid(axis="x", alpha=0.6)
+    return _image(figure)
+
+
+def correlations(record: Tune, names: Sequence[str]) -> dict[str, float]:
+    """Return Spearman's rank correlation of each parameter that is a number with the value, the strongest first."""
+    from scipy.stats import spearmanr
+
+    trials = scored(record)
+    values = [value for _, value in trials]
+    found = {}
+    for name in names:
+        column = [parameters[name] for parameters, _ in trials]
+        if len(set(column)) > 1 and len(set(values)) > 1 and not any(isinstance(each, str) for each in column):
+            found[name] = float(spearmanr(column, values).statistic)
+    return dict(sorted(found.items(), key=lambda each: -abs(each[1])))
+
+
+def _places(values: Sequence[Value]) -> tuple[Any, dict[float, str]]:
+    """Return the height of each value on an axis from 0 to 1, and the texts to write beside it."""
+    if any(isinstance(value, str) for value in values):
+        kinds = sorted({str(value) for value in values})
+        height = {kind: (place + 0.5) / len(kinds) for place, kind in enumerate(kinds)}
+        return np.array([height[str(value)] for value in values]), {height[kind]: kind for kind in kinds}
+    numbers = np.array(values, dtype=float)
+    low, high = numbers.min(), numbers.max()
+    marks = {0.0: f"{low:.3g}", 1.0: f"{high:.3g}"}
+    if _spans_decades(numbers):
+        numbers, low, high = np.log(numbers), np.log(low), np.log(high)
+    if low == high:
+        return np.full(len(numbers), 0.5), {0.5: marks[0.0]}
+    return (numbers - low) / (high - low), marks
+
+
+def _spans_decades(numbers: Any) -> bool:
+    """Tell whether values are better told apart on a logarithmic axis."""
+    return len(numbers) > 0 and min(numbers) > 0 and max(numbers) / min(numbers) > 5
 
 
 def curve(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
@@ -53,6 +113,17 @@ def curve(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> str:
         axes.plot(range(1, len(points) + 1), points, "-o", color=colour, label=name, markersize=3)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
+    return _image(figure)
+
+
+def curves(values: Mapping[str, Sequence[float]], metric: str) -> str:
+    """Draw a metric of several trials over their epochs."""
+    figure, axes = _axes("epoch", metric, "Trials as they go")
+    for name, points in values.items():
+        axes.plot(range(1, len(points) + 1), points, "-o", label=name, markersize=3)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(values) <= 10:
+        axes.legend(frameon=False, fontsize=7)
     return _image(figure)
 
 
@@ -83,7 +154,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     return _image(figure)
 
 
-def _scored(record: Tune) -> list[tuple[Mapping[str, Value], float]]:
+def scored(record: Tune) -> list[tuple[Mapping[str, Value], float]]:
     """Return parameters and value of each trial that succeeded with one."""
     return [
         (trial.parameters, trial.value)
@@ -105,8 +176,11 @@ def _axes(x: str, y: str, title: str, size: tuple[float, float] = (4.8, 3.2)) ->
 
 def _image(figure: Figure) -> str:
     """Return a figure as the address of an image that carries its own data."""
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with _DRAWING, matplotlib.rc_context({"svg.hashsalt": "hyperflow"}):  # the same figure is the same text
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -24,8 +24,8 @@ def write(run_id: str, started: float) -> dict[str, Any]:
         "about": about(run_id, kept, time.time()),
     }
     shown = {name: value for name, value in made.items() if name not in ("about", "decision", "run_id", "report")}
-    sections = [pages.lead(made["decision"]), pages.summary(shown), *_sections(kept), pages.about(made["about"])]
-    pages.write(str(paths.run_report(run_id)), f"Run {run_id}", sections)
+    parts = [pages.lead(made["decision"]), pages.summary(shown), *sections(kept), pages.about(made["about"])]
+    pages.write(str(paths.run_report(run_id)), f"Run {run_id}", parts)
     volume.write_text(paths.run_summary(run_id), json.dumps(made, indent=2))
     return made
 
@@ -59,10 +59,11 @@ def _smoke(tested: Predict) -> dict[str, float]:
     return {name: getattr(tested, name) for name in ("accuracy", "instances", "p50_ms", "p99_ms")}
 
 
-def _sections(kept: Records) -> list[str]:
-    sections = pages.plan(kept.plan) if kept.plan else []
-    sections += [pages.verdict(kept.decide)] if kept.decide else []
-    sections += [pages.trials(kept.tune)] if kept.tune else []
+def sections(kept: Records) -> list[str]:
+    """Show what came of each of a run's steps, as far as they have ended."""
+    shown = pages.plan(kept.plan) if kept.plan else []
+    shown += [pages.verdict(kept.decide)] if kept.decide else []
+    shown += [pages.trials(kept.tune)] if kept.tune else []
     if kept.train and kept.load_data:
-        sections += pages.training(kept.train, datasets.open_dataset(kept.load_data.dataset.path))
-    return sections
+        shown += pages.training(kept.train, datasets.open_dataset(kept.load_data.dataset.path))
+    return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from hyperflow.serving.body import Disconnected, read_body
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.metrics import CONTENT_TYPE, INFO, Metrics
 from hyperflow.serving.tensors import Model, RequestError
+
+_MODEL = re.compile(r"/v[12]/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]+))?")
 
 JSON_LENGTH = b"inference-header-content-length"
 SERVER_NAME = "hyperflow"
@@ -101,8 +104,12 @@ class App:
             return _error(error.status, error.what, retry)
 
     def _unknown(self, path: str) -> str:
-        if "/models/" in path and f"/models/{self.model_name}" not in path:
+        asked = _MODEL.match(path)
+        if asked and asked["name"] != self.model_name:
             return f"this server has no other model than {self.model_name!r}"
+        if asked and asked["version"] not in (None, self.model.version):
+            served = self.model.version
+            return f"{self.model_name!r} has no version {asked['version']!r} here; the one served is {served!r}"
         return "no such path; see /v2 and /v1/models"
 
     def _done(self, route: Route, scope: Scope, status: int, start: float) -> None:

@@ -70,6 +70,8 @@ class Trial:
         value: The objective's value, or None where it reported none.
         metrics: Every metric's latest value.
         seconds: How long it ran; 0 where that is not known.
+        cores: Threads it was told to use; 0 where that is not known.
+        memory: The most memory it was seen to hold, in bytes; 0 where that is not known.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Trial:
     value: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    cores: int = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperflow.errors import InvalidParameter
-from hyperflow.fashion import arguments
+from hyperflow.fashion import arguments, train
 from hyperflow.fashion.arguments import Arguments
 
 
@@ -82,3 +82,12 @@ def test_help_has_every_argument_and_what_it_may_be() -> None:
     assert "--learning_rate (default 0.005)" in usage
     assert "It is a number above 0, up to 100." in usage
     assert "It is cnn or mlp." in usage
+
+
+@pytest.mark.parametrize("word", ["--help", "--describe"])
+def test_program_tells_every_argument_and_trains_nothing(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main([word]) == 0
+    told = capsys.readouterr().out
+    for name, entry in arguments.DESCRIPTION.arguments.items():
+        assert name in told
+        assert str(entry["default"]) in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 
-def compile_py(*arguments: str) -> subprocess.CompletedProcess[str]:
+def compile_py(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "compile.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module", params=["train_and_serve", "retrain"])
@@ -49,10 +50,15 @@ def test_drift_is_found(tmp_path: Path) -> None:
     assert "tune.yaml is missing" in checked.stderr
 
 
-def test_image_is_the_users(tmp_path: Path) -> None:
+def test_image_is_the_users_and_git_does_not_track_what_names_it(tmp_path: Path) -> None:
     digest = "registry.example/team/steps@sha256:" + "0" * 64
-    compile_py("--image", digest, "--model-image", "registry.example/team/model:7", "--output", str(tmp_path))
-    specification = next(yaml.safe_load_all((tmp_path / "train_and_serve.yaml").read_text()))
+    for name in ("pipelines", "components"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "compile.py", tmp_path)
+    compile_py("--image", digest, "--model-image", "registry.example/team/model:7", folder=tmp_path)
+    assert [path.name for path in (tmp_path / "build").iterdir()] == ["own"]
+    assert "build/own/" in (ROOT / ".gitignore").read_text().splitlines()
+    specification = next(yaml.safe_load_all((tmp_path / "build" / "own" / "train_and_serve.yaml").read_text()))
     executors = specification["deploymentSpec"]["executors"].values()
     assert {executor["container"]["image"] for executor in executors} == {digest}
     parameters = specification["root"]["inputDefinitions"]["parameters"]

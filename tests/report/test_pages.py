@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,22 @@ def test_run_says_with_what_it_was_made_and_what_was_decided() -> None:
     assert "<th>epochs</th>" in first
     assert "<th>max_trials</th>" not in first, "it is what it is by default"
     assert "<th>max_trials</th>" in rest
+
+
+def test_search_over_more_than_two_parameters_shows_which_of_them_matter() -> None:
+    trials = tuple(
+        Trial(f"t{i}", "succeeded", {"rate": 10.0**-i, "units": 8 * (i % 3), "kind": "ab"[i % 2]}, 0.5 + i / 10)
+        for i in range(4)
+    )
+    record = records.Tune(metric="m", direction="maximize", best=trials[-1], trials=trials)
+    html = report.trials(record)
+    assert "rate <b>-1.00</b>" in html
+    assert "kind <b>" not in html.partition("Rank correlation")[2], "a text has no rank"
+    assert html.count("<img") == 5, "history, three parameters, all of them together"
+    two = tuple(replace(trial, parameters={"rate": trial.parameters["rate"], "kind": "a"}) for trial in trials)
+    few = report.trials(replace(record, best=two[-1], trials=two))
+    assert "Rank correlation" not in few
+    assert few.count("<img") == 3
 
 
 def test_curve_has_no_legend_of_what_was_not_printed() -> None:

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ class Laptop:
     """A volume and the command line."""
 
     volume: Path
+    pages: list[str] = field(default_factory=list)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *words: str, values: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
@@ -45,6 +48,20 @@ class Laptop:
         process = self.start(*words, values=values, **environment)
         output, _ = process.communicate(timeout=200)
         return process.returncode, output
+
+    def watch(self, process: subprocess.Popen[str]) -> str:
+        """Read what a run says until it ends, and its page as a browser does, which needs no look at what was seen."""
+        assert process.stdout
+        said = [process.stdout.readline(), process.stdout.readline()]
+        address = said[-1].split(" at ")[-1].strip()
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(process.stdout.read)
+            seen: str | None = ""
+            while seen is not None and process.poll() is None:
+                with urllib.request.urlopen(f"{address}/now?seen={seen}", timeout=60) as answer:
+                    self.pages += [answer.read().decode()] if answer.status == 200 else []
+                    seen = answer.headers["ETag"] if answer.status == 200 else seen
+            return "".join([*said, reading.result()])
 
     def again(self, *words: str) -> tuple[int, str]:
         """Call with what is typed alone, without the settings of a quick run."""
@@ -101,8 +118,9 @@ def laptop(tmp_path: Path) -> Iterator[Laptop]:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laptop, str]]:
     """One whole run, to be looked at by many tests."""
     made = Laptop(tmp_path_factory.mktemp("laptop") / "volume")
-    code, output = made.call("run", "--run-id", "whole", "--keep-serving")
-    assert code == 0, output
+    process = made.start("run", "--run-id", "whole", "--keep-serving", "--live")
+    output = made.watch(process)
+    assert process.wait() == 0, output
     yield made, output
     made.call("stop")
     for left in made.processes():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 import pytest
 
+from hyperflow.engines.local.processes import free_port
 from tests.runner.laptop import Laptop, wait_for
 
 pytestmark = pytest.mark.long
@@ -17,9 +19,16 @@ class TestKill:
     @pytest.mark.parametrize("sign", ["tune/trial-001.log", "train/checkpoint", "steps/decide.json"])
     def test_killed_run_goes_on(self, laptop: Laptop, sign: str) -> None:
         folder = laptop.volume / "runs" / "killed"
-        first = laptop.start("run", "--run-id", "killed", values=["max_trials=3", "parallel_trials=1", "epochs=4"])
+        port = free_port()
+        first = laptop.start(
+            "run", "--run-id", "killed", "--live-port", str(port),
+            values=["max_trials=3", "parallel_trials=1", "epochs=4"],
+        )  # fmt: skip
         wait_for((folder / sign).exists)
+        socket.create_connection(("127.0.0.1", port)).close()
         laptop.kill(first)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
         laptop.assert_nothing_runs()
         laptop.assert_nothing_is_half_written()
         model = laptop.volume / "models" / "fashion-mnist" / "killed" / "1" / "saved_model.pb"

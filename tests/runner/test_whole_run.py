@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import grpc
+import psutil
 import pytest
 
+from hyperflow.engines.local.processes import free_port
 from tests.runner.laptop import Laptop, wait_for
 
 STAGES = ["check", "load_data", "tune", "train", "decide", "deploy", "predict"]
@@ -50,6 +55,16 @@ def test_summary_has_every_figure(done: tuple[Laptop, str]) -> None:
     assert (Path(summary["model_path"]) / "1" / "saved_model.pb").exists()
 
 
+def test_each_trial_says_what_it_ran_with(done: tuple[Laptop, str]) -> None:
+    record = json.loads((done[0].volume / "runs" / "whole" / "steps" / "tune.json").read_text())
+    for trial in record["trials"]:
+        assert trial["cores"] == max(1, (os.cpu_count() or 1) // 2), "two run at a time"
+        assert 100 << 20 < trial["memory"] < 16 << 30, "a trainer with TensorFlow in it"
+    report = Path(done[0].summary("whole")["report"]).read_text()
+    assert report.count(" MiB</td>") == len(record["trials"])
+    assert "tensorboard --logdir " in report
+
+
 def test_output_shows_every_stage_and_the_summary(done: tuple[Laptop, str]) -> None:
     laptop, output = done
     for stage in STAGES:
@@ -65,6 +80,14 @@ def test_report_needs_no_other_file(done: tuple[Laptop, str]) -> None:
         assert heading in report
     assert 'src="http' not in report
     assert "href=" not in report
+
+
+def test_page_shows_the_run_as_it_goes_and_the_report_at_its_end(done: tuple[Laptop, str]) -> None:
+    pages = done[0].pages
+    assert "<b>Running</b>" in pages[0]
+    assert any("<th>tune</th><td>running</td>" in page for page in pages)
+    assert any("<h2>Training</h2>" in page and "Running" in page for page in pages), "its curves come with the epochs"
+    assert pages[-1] == Path(done[0].summary("whole")["report"]).read_text()
 
 
 def test_tutorials_request_is_answered_unchanged(url: str) -> None:
@@ -100,6 +123,16 @@ def test_same_run_again_makes_nothing_anew(done: tuple[Laptop, str]) -> None:
     assert len(list((laptop.volume / "runs" / "whole" / "tune").glob("trial-*.log"))) == trials
 
 
+def test_server_can_be_told_from_other_processes(done: tuple[Laptop, str], url: str) -> None:
+    port = urlsplit(url).port
+    (server,) = [
+        process for process in done[0].processes()
+        if any(each.laddr.port == port and each.status == psutil.CONN_LISTEN for each in process.net_connections())
+    ]  # fmt: skip
+    assert server.name() == "hyperflow"
+    assert server.cmdline()[0].startswith("python -m hyperflow.serving --model_name=fashion-mnist")
+
+
 def test_service_outlives_the_run_that_keeps_it_and_can_be_asked_and_stopped(done: tuple[Laptop, str]) -> None:
     laptop, _ = done
     code, output = laptop.call("predict", "--url", laptop.summary("whole")["endpoint"].split("/v1")[0])
@@ -130,3 +163,19 @@ def test_serve_by_hand(done: tuple[Laptop, str]) -> None:
     assert curl(address, json.dumps({"instances": [[0] * 784]}))[0] == 200
     assert laptop.call("stop")[0] == 0
     wait_for(lambda: not laptop.processes(), 20)
+
+
+def test_serve_in_the_foreground_speaks_grpc_on_request(done: tuple[Laptop, str]) -> None:
+    laptop, _ = done
+    port = free_port()
+    process = laptop.start("serve", laptop.summary("whole")["model_path"], "--port", "0", "--grpc-port", str(port))
+    assert process.stdout
+    assert any("gRPC at" in line for line in process.stdout)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        ready = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")(b"", timeout=20)
+    assert ready == b"\x08\x01", "which is protobuf's for ready=true"
+    process.terminate()
+    assert process.wait(30) == 0
+    code, output = laptop.call("serve", laptop.summary("whole")["model_path"], "--grpc-port", "9", "--background")
+    assert code == 2
+    assert "'--grpc-port'" in output

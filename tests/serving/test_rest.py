@@ -266,3 +266,18 @@ def test_logs_are_json_without_payloads(client: httpx.Client, predictor: Predict
     assert [line["model"] for line in started] == [NAME]
     assert {"time", "level", "method", "path", "status", "ms"} <= lines[-1].keys()
     assert "a secret thing" not in predictor.log
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (f"/v1/models/{NAME}/versions/7:predict", "has no version '7' here; the one served is '1'"),
+        (f"/v2/models/{NAME}/versions/7/infer", "has no version '7' here; the one served is '1'"),
+        (f"/v2/models/{NAME}/versions/1/load", "no such path"),
+        (f"/v1/models/{NAME}2:predict", f"no other model than '{NAME}'"),
+    ],
+)
+def test_unknown_version_or_model_is_called_that(client: httpx.Client, path: str, said: str) -> None:
+    answer = client.post(path, json={"instances": [ZEROS]})
+    assert answer.status_code == 404
+    assert said in answer.json()["error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -63,6 +64,7 @@ class Job:
         self._output = os.fdopen(reading, "rb")
         self.pid = self._process.pid
         self._impatience: threading.Timer | None = None
+        self._looked, self._memory = -math.inf, 0
 
     def lines(self) -> Iterator[str]:
         """Yield each line as it is printed, until the program has closed its output."""
@@ -79,6 +81,12 @@ class Job:
         if self._impatience:
             self._impatience.cancel()
         return code
+
+    def memory(self) -> int:
+        """Return the memory that the program and all it started hold, in bytes, as it was within the last second."""
+        if time.monotonic() > self._looked + 1:
+            self._looked, self._memory = time.monotonic(), _resident(self.pid)
+        return self._memory
 
     def stop(self) -> None:
         """Tell the program and all it started to end, and kill what has not ended after some seconds."""
@@ -181,6 +189,19 @@ class _Forked:
             raise _launcher_ended(self._launcher)
         answer: dict[str, int] = json.loads(line)
         return answer
+
+
+def _resident(pid: int) -> int:
+    """Return the resident memory of a process and all below it, in bytes; of those that have ended nothing."""
+    import psutil  # imported late: on a cluster nothing is started here
+
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += each.memory_info().rss
+    return total
 
 
 def _launcher_ended(address: str) -> Unavailable:

@@ -38,7 +38,9 @@ class Processes:
             if self._stopping:
                 return None
             job = self._jobs[number] = Job(argv, env, log)
+        reader.cores = _threads(spec.parallel_trials)
         for line in job.lines():
+            reader.memory = max(reader.memory, job.memory())
             if not reader.line(line):
                 job.stop()
         code = job.wait()

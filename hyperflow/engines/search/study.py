@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import time
+from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from hyperflow.engines.search import pruning, samplers
 from hyperflow.errors import Conflict, Unavailable
@@ -19,7 +22,9 @@ STATUS = "status"
 SECONDS = "seconds"
 METRICS = "metrics"
 EXIT_CODE = "exit code"
-"""What is noted with each trial that has ended: how, after how long, its metrics' last values, its exit code."""
+CORES, MEMORY = "cores", "memory"
+"""What is noted with each trial that has ended: how, after how long, its metrics' last values, its exit code, and what
+it ran with where its runner knows."""
 
 FILE = "study.db"
 
@@ -120,10 +125,40 @@ def ranked(spec: TuneSpec, trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 def as_value(spec: TuneSpec, trial: FrozenTrial) -> Trial:
     """Return a trial as an engine answers with it."""
-    attributes = trial.user_attrs
+    return _as_value(spec.name, spec.objective.metric, trial)
+
+
+def so_far(folder: Path, metric: str) -> tuple[Trial, ...]:
+    """Return the trials of a search that may be at work now, which neither waits for this nor notices it.
+
+    Args:
+        folder: Where its study is.
+        metric: The metric that trials are judged by.
+    """
+    address = f"sqlite:///file:{quote(str(folder / FILE))}?mode=ro&uri=true"
+    try:
+        storage = RDBStorage(address, skip_compatibility_check=True, skip_table_creation=True)
+        try:
+            (name,) = optuna.get_all_study_names(storage)
+            trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+        finally:
+            storage.engine.dispose()
+    except (StorageInternalError, SQLAlchemyError, KeyError, ValueError):
+        return ()  # none yet, or it is being written this very moment
+    return tuple(_as_value(name, metric, trial) for trial in trials if counts(trial) or _runs(trial))
+
+
+def _runs(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.RUNNING
+
+
+def _as_value(search: str, metric: str, trial: FrozenTrial) -> Trial:
+    name, attributes = f"{search}-{trial.number:03d}", trial.user_attrs
+    if _runs(trial):
+        return Trial(name, "running", dict(trial.params))
     seen = attributes.get(METRICS, {})
-    value = trial.value if trial.state == TrialState.COMPLETE else seen.get(spec.objective.metric)
+    value = trial.value if trial.state == TrialState.COMPLETE else seen.get(metric)
     return Trial(
-        f"{spec.name}-{trial.number:03d}", attributes[STATUS], dict(trial.params), value, seen,
-        attributes.get(SECONDS, 0.0),
+        name, attributes[STATUS], dict(trial.params), value, seen, attributes.get(SECONDS, 0.0),
+        attributes.get(CORES, 0), attributes.get(MEMORY, 0),
     )  # fmt: skip

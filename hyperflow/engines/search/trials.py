@@ -29,6 +29,7 @@ class Reader:
         self._trial, self._objective = trial, objective
         self.seen: dict[str, list[float]] = {}
         self.pruned = False
+        self.cores = self.memory = 0  # for a runner that knows them to say
 
     def line(self, text: str) -> bool:
         """Read a line as it is printed; return whether the trial is worth going on with."""
@@ -94,6 +95,8 @@ class Trials:
         trial.set_user_attr(studies.SECONDS, round(time.monotonic() - started, 3))
         trial.set_user_attr(studies.EXIT_CODE, code)
         trial.set_user_attr(studies.METRICS, {name: values[-1] for name, values in reader.seen.items()})
+        trial.set_user_attr(studies.CORES, reader.cores)
+        trial.set_user_attr(studies.MEMORY, reader.memory)
         self._tell(trial, code, reader.seen.get(self._spec.objective.metric, []), reader.pruned)
 
     def _tell(self, trial: optuna.Trial, code: int, values: list[float], pruned: bool) -> None:
