@@ -1,4 +1,4 @@
-"""How long a bad value takes to be refused: `python benchmarks/bad_values.py`.
+"""How long a bad value takes to be refused: `python benchmarks/bad_values.py [every so many]`.
 
 Runs `hyperflow run --set name=value` as a user does, for every bad value of tests/test_parameters.py that can be typed.
 Each has to be refused by name, with exit code 2, and with nothing made on the volume. Prints the median and the longest
@@ -7,6 +7,7 @@ time, by the clock and of the processor alone.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -27,7 +28,9 @@ def main() -> int:
     """Measure, and return 1 where a value was not refused as it should be."""
     clock, processor, wrong = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        for pipeline, assignments, named in _typed():
+        for pipeline, assignments, named in itertools.islice(
+            _typed(), None, None, int(sys.argv[1]) if sys.argv[1:] else 1
+        ):
             seconds, work, problem = _refused(Path(folder) / "volume", pipeline, assignments, named)
             clock.append(seconds)
             processor.append(work)

@@ -15,6 +15,7 @@ from hyperflow.parameters import TABLE
 from hyperflow.volume import paths, records
 from hyperflow.volume.records import Asked, Records
 
+_IMAGES = {"trainer_image", "serving_image"}  # the compiled pipeline has its own, which do nothing on this machine
 _PACKAGES = ("tensorflow", "keras", "optuna", "kfp", "numpy")
 
 
@@ -36,7 +37,10 @@ def about(run_id: str, kept: Records, ended: float) -> dict[str, Any]:
 
 def given(parameters: Mapping[str, str]) -> dict[str, str]:
     """Select the parameters that are not what they are by default."""
-    return {name: text for name, text in parameters.items() if name not in TABLE or text != _text(TABLE[name].default)}
+    return {
+        name: text for name, text in parameters.items()
+        if name not in _IMAGES and (name not in TABLE or text != _text(TABLE[name].default))
+    }  # fmt: skip
 
 
 def machine() -> str:

@@ -60,11 +60,11 @@ def parallel(record: Tune, names: Sequence[str]) -> str:
     for row in np.argsort(good):
         axes.plot([column[row] for column, _ in columns], color=shades(0.15 + 0.85 * good[row]), linewidth=1.5)
     axes.set_xticks(range(len(columns)), [*names, record.metric])
-    axes.set_yticks([])
-    axes.set_ylim(-0.08, 1.08)
+    axes.set(yticks=[], ylim=(-0.08, 1.08))
+    axes.spines["left"].set_visible(False)
     for place, (_, marks) in enumerate(columns):
         for height, text in marks.items():
-            axes.text(place, height, f" {text}", fontsize=7, va="center", color="#334155")
+            axes.text(place + 0.02, height, text, fontsize=8, va="center", backgroundcolor="#ffffffb0")
     axes.grid(axis="x", alpha=0.6)
     return _image(figure)
 

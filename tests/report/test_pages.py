@@ -31,12 +31,17 @@ def test_report_escapes_what_a_trainer_may_print() -> None:
 
 
 def test_run_says_with_what_it_was_made_and_what_was_decided() -> None:
-    values = {"machine": "Linux", "versions": "hyperflow 1", "parameters": {"epochs": "3", "max_trials": "6"}}
+    values = {
+        "machine": "Linux",
+        "versions": "hyperflow 1",
+        "parameters": {"epochs": "3", "max_trials": "6", "trainer_image": "own:1"},
+    }
     html = report.page("x", [report.lead({"outcome": "refused", "reason": "it is worse"}), report.about(values)])
     assert "Refused</b>: it is worse." in html
     first, _, rest = html.partition("<details>")
     assert "<th>epochs</th>" in first
     assert "<th>max_trials</th>" not in first, "it is what it is by default"
+    assert "<th>trainer_image</th>" not in first, "no image has a part in it"
     assert "<th>max_trials</th>" in rest
 
 
