@@ -128,6 +128,21 @@ def test_a_picked_image_is_judged_by_its_label(visitor: Visitor) -> None:
     visitor.screenshot("pick")
 
 
+def test_answer_stands_above_the_images_on_a_telephone(visitor: Visitor) -> None:
+    size = visitor.chromium.get_window_size()
+    visitor.chromium.set_window_size(390, 844)
+    try:
+        visitor.one("#images button").click()
+        visitor.answered()
+        assert visitor.one("#answer").rect["y"] < visitor.one("#images").rect["y"]
+        assert visitor.chromium.execute_script(
+            "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+        visitor.screenshot("telephone")
+    finally:
+        visitor.chromium.set_window_size(size["width"], size["height"])
+
+
 def test_misread_images_are_marked_as_wrong(visitor: Visitor) -> None:
     visitor.press("Misread images")
     visitor.wait(lambda: "the surest mistakes first" in visitor.text("#images .note"))

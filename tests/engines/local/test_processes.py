@@ -97,6 +97,14 @@ def test_program_whose_parent_has_gone_already_does_not_start() -> None:
     assert (done.returncode, done.stdout) == (128 + signal.SIGKILL, b"")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only on Linux a process can be named so")
+def test_forked_program_is_called_what_it_does() -> None:
+    code = "from hyperflow.engines.local.guard import name_process; name_process('python -m one --two'); "
+    code += "print(open('/proc/self/comm').read(), open('/proc/self/cmdline').read().rstrip(chr(0)), sep='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "hyperflow\npython -m one --two\n"
+
+
 def test_tail_of_no_log_is_nothing_and_of_a_long_one_its_end(tmp_path: Path) -> None:
     assert processes.tail(tmp_path / "none") == ""
     (tmp_path / "log").write_text("".join(f"{number}\n" for number in range(100_000)))
