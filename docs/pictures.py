@@ -188,6 +188,7 @@ def take_report(folder: Path) -> None:
     """Take a picture of the run's report with Chromium."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or sys.exit("pictures: Chromium is missing")
     page = next((folder / "volume" / "runs").glob("*/report.html"))
+    page.write_text(page.read_text(encoding="utf-8").replace(f"{folder}/", ""), encoding="utf-8")
     words = ["--headless=new", "--no-sandbox", "--hide-scrollbars", "--window-size=1000,1500", f"--screenshot={REPORT}"]
     subprocess.run([browser, *words, page.as_uri()], check=True, capture_output=True, timeout=120)
 
