@@ -62,7 +62,7 @@ compile: $(VENV)/.local ## Write build/*.yaml and docs/reference
 	$(BIN)/python reference.py
 
 docs: $(VENV)/.dev ## Build the documentation as a site, into site/ (10 s)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs-test: $(VENV)/.dev ## Run what the documents say, the notebook too, and build the site (10 min)
 	$(BIN)/pytest -n 2 --dist loadfile -m docs tests/docs $(TEST_ARGS)
