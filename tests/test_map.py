@@ -105,6 +105,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "pod.py": ("datasets/test_sources.py",),
     "report/about.py": ("report/test_pages.py",),
     "report/index.py": ("report/test_pages.py",),
+    "report/live.py": ("runner/test_live.py",),
     "report/plots.py": (
         "report/test_pages.py",
         "runner/test_whole_run.py",
