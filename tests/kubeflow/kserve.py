@@ -131,7 +131,7 @@ class KServe:
         for canary in canaries:
             self._deployment(item, _canary_name(item, canary), canary["predictor"], done=False, replaces=False)
         self._status(item, modelStatus=LOADED if is_hidden else LOADING)
-        ports = {canary["predictor"]["name"]: NOBODY for canary in canaries}
+        ports = {canary["predictor"]["name"]: self._port_of(item, canary) for canary in canaries}
         self._split(item, self._ports.get((stable, spec["predictor"]["model"]["storageUri"])), ports)
         port, last_words = self._start(item, stable, spec["predictor"])
         if self._taken_up[name] != _wanted(item):
@@ -149,6 +149,10 @@ class KServe:
             self._start_canary(item, canary, ports)
         if self._taken_up[name] == _wanted(item):
             self._split(item, port, ports)
+
+    def _port_of(self, item: Object, canary: Object) -> int:
+        """Return where a canary answers already: a change of its share leaves its pod alone."""
+        return self._ports.get((_canary_name(item, canary), canary["predictor"]["model"]["storageUri"]), NOBODY)
 
     def _start_canary(self, item: Object, canary: Object, ports: dict[str, int]) -> None:
         deployment = _canary_name(item, canary)
