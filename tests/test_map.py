@@ -9,12 +9,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE, TESTS = ROOT / "hyperflow", ROOT / "tests"
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
-    "cli/app.py": (
-        "client/test_access.py",
-        "demo/test_predictor.py",
-        "runner/test_schedule.py",
-        "runner/test_whole_run.py",
-    ),
     "cli/cluster.py": (
         "kubeflow/test_kustomize.py",
         "kubeflow/test_preflight.py",

@@ -57,7 +57,7 @@ def page(run_id: str, stages: Sequence[Stage], started: float, command: str, err
 def state(run_id: str) -> int:
     """Return a number that is another one as soon as the page would be."""
     files = [*paths.step_records(run_id).glob("*.json"), *_logs(run_id), paths.study(run_id), _chief(run_id)]
-    return hash(tuple((path.name, path.stat().st_size) for path in files if path.exists()))
+    return hash(tuple((path.name, path.stat().st_mtime_ns) for path in files if path.exists()))
 
 
 def _sections(run_id: str) -> list[str]:

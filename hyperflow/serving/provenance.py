@@ -69,5 +69,4 @@ def _shares(evaluation: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _number(value: object) -> float:
-    usable = isinstance(value, int | float) and math.isfinite(value) and value > 0
-    return float(value) if usable and isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0.0

@@ -10,9 +10,7 @@ from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from hyperflow.engines.search import pruning, samplers
 from hyperflow.errors import Conflict, Unavailable
@@ -135,6 +133,9 @@ def so_far(folder: Path, metric: str) -> tuple[Trial, ...]:
         folder: Where its study is.
         metric: The metric that trials are judged by.
     """
+    from optuna.storages import RDBStorage  # imported late: every command imports this module, few look at a search
+    from sqlalchemy.exc import SQLAlchemyError
+
     address = f"sqlite:///file:{quote(str(folder / FILE))}?mode=ro&uri=true"
     try:
         storage = RDBStorage(address, skip_compatibility_check=True, skip_table_creation=True)
