@@ -30,15 +30,15 @@ class Processes:
 
     def run(self, number: int, parameters: Mapping[str, Value], reader: Reader) -> int | None:
         """Run a trial to its end, or stop it when the reader has seen enough."""
-        spec, log = self._spec, log_of(self._folder, number)
+        spec, log, threads = self._spec, log_of(self._folder, number), _threads(self._spec.parallel_trials)
         argv = spec.trainer.argv(spec.data_path, parameters, spec.epochs)
-        env = {**os.environ, "HYPERFLOW_THREADS": str(_threads(spec.parallel_trials)), "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, "HYPERFLOW_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
         log.unlink(missing_ok=True)
         with self._lock:
             if self._stopping:
                 return None
             job = self._jobs[number] = Job(argv, env, log)
-        reader.cores = _threads(spec.parallel_trials)
+        reader.cores, reader.memory = threads, job.memory()  # a short one may have ended when its first line is read
         for line in job.lines():
             reader.memory = max(reader.memory, job.memory())
             if not reader.line(line):
