@@ -199,7 +199,10 @@ class KServe:
         failure = {"reason": "ModelLoadFailed", "message": last_words, "exitCode": 1}
         states = {"activeModelState": "Loaded", "targetModelState": "FailedToLoad"}
         blocked = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": failure, "states": states}
-        live = self._emulator.store.get(SERVICES, item["metadata"]["namespace"], item["metadata"]["name"])
+        try:
+            live = self._emulator.store.get(SERVICES, item["metadata"]["namespace"], item["metadata"]["name"])
+        except Refusal:
+            return  # deleted meanwhile
         waits = [{**condition(kind, "PredictorNotReady"), "status": "False"} for kind in READY]
         self._status(item, modelStatus=blocked, conditions=live.get("status", {}).get("conditions") or waits)
 

@@ -19,7 +19,7 @@ from tests.kubeflow.specs import training, tuning
 from tests.kubeflow.store import Key, Object, Refusal
 from tests.kubeflow.world import NAMESPACE
 
-SECONDS = 1
+SECONDS = 3  # an object's creationTimestamp is whole seconds, so up to one of them is gone when it is made
 
 
 class Waiting(threading.Thread):
@@ -67,7 +67,7 @@ def test_time_in_the_queue_counts_against_no_timeout(emulator: Emulator, engine:
     waiting = Waiting(lambda: engine.train(spec))
     waiting.start()
     suspend(emulator, spec.name, True)
-    waiting.join(3 * SECONDS)
+    waiting.join(1.5 * SECONDS)
     assert waiting.is_alive()
     let_go(emulator, spec.name)
     waiting.join(SECONDS / 2)  # the operator takes its time
@@ -87,7 +87,7 @@ def test_time_after_the_queue_counts(emulator: Emulator, engine: KubeflowEngine)
     waiting = Waiting(lambda: engine.train(spec))
     waiting.start()
     suspend(emulator, spec.name, True)
-    waiting.join(2 * SECONDS)
+    waiting.join(1.5 * SECONDS)
     suspend(emulator, spec.name, False)
     waiting.join(20)
     assert isinstance(waiting.error, JobTimeout)
@@ -108,13 +108,13 @@ EXPERIMENTS = ("kubeflow.org", "experiments")
 def test_time_that_all_trials_wait_counts_against_no_timeout(
     emulator: Emulator, engine: KubeflowEngine, queue: str, kind: type[JobFailed]
 ) -> None:
-    spec = tuning(timeout=2 * SECONDS, compute=Compute(queue=queue))
+    spec = tuning(timeout=SECONDS, compute=Compute(queue=queue))
     waiting = Waiting(lambda: engine.tune(spec))
     waiting.start()
     item(emulator, EXPERIMENTS, spec.name)
     created = [{"type": "Running", "status": "True"}]
     emulator.store.set_status(EXPERIMENTS, NAMESPACE, spec.name, trialsRunning=2, conditions=created)
-    waiting.join(4 * SECONDS)
+    waiting.join(1.5 * SECONDS)
     assert waiting.is_alive() is bool(queue)
     if queue:
         failed = [{"type": "Failed", "status": "True", "message": "seen"}]
