@@ -88,6 +88,8 @@ def judge_trainer(parameters: Parameters, described: Description) -> None:
     for name in ("epochs", "trial_epochs") if "epochs" in described.arguments else ():  # every trainer gets them
         described.judge(name, "epochs", getattr(parameters, name))
     described.judge_metric("objective_metric", parameters.objective_metric)
+    resource = str(parameters.algorithm_settings.get("resource_name", ""))
+    described.judge_going_on("algorithm", parameters.algorithm, resource)
 
 
 @functools.cache

@@ -84,6 +84,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "engines/local/surroundings.py": ("steps/test_check.py",),
     "engines/local/trials.py": ("conformance/test_engine.py", "engines/local/test_search.py"),
     "engines/search/__init__.py": ("conformance/test_search.py",),
+    "engines/search/checkpoints.py": ("engines/local/test_search.py", "kubeflow/test_own_search.py"),
     "engines/search/pruning.py": ("engines/local/test_search.py", "kubeflow/test_own_search.py"),
     "engines/search/search.py": ("conformance/test_engine.py", "kubeflow/test_own_search.py"),
     "engines/search/study.py": ("engines/search/test_queues.py", "kubeflow/test_own_search.py"),

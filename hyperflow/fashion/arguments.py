@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from hyperflow.errors import InvalidParameter, one_of
@@ -82,8 +82,15 @@ class Arguments:
 
     def fingerprint(self, data_digest: str, version: str) -> str:
         """Identify what is trained: the same for every place it is read from or saved to."""
-        what = {**asdict(self), "data_path": data_digest, "model_path": "", "version": version}
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+        return _digest({**asdict(self), "data_path": data_digest, "model_path": "", "version": version})
+
+    def lineage(self, data_digest: str, version: str) -> str:
+        """Identify what is trained, for however many epochs."""
+        return replace(self, epochs=1).fingerprint(data_digest, version)
+
+
+def _digest(what: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def usage() -> str:

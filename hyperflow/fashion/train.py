@@ -94,7 +94,8 @@ class Training:
     def __init__(self, arguments: Arguments, member: cluster.Member) -> None:
         self.arguments, self.member = arguments, member
         self.dataset = open_dataset(arguments.data_path)
-        self.fingerprint = arguments.fingerprint(self.dataset.digest, hyperflow.__version__)
+        what = self.dataset.digest, hyperflow.__version__
+        self.identity = checkpoint.Identity(arguments.fingerprint(*what), arguments.lineage(*what))
         self.checkpoints = os.environ.get(checkpoint.ENVIRONMENT, "")
         self.history: dict[str, list[float]] = {}
         self.earlier, self.started = 0.0, time.monotonic()
@@ -127,7 +128,7 @@ class Training:
         path = self.arguments.model_path
         if not path or not os.path.lexists(path):
             return False
-        if export.read_evaluation(path).get("fingerprint") != self.fingerprint:
+        if export.read_evaluation(path).get("fingerprint") != self.identity.fingerprint:
             raise InvalidParameter("model-path", path, "a path where no model of other arguments stands")
         print(f"{path} stands there already, made by the same arguments", file=sys.stderr)
         return True
@@ -137,7 +138,8 @@ class Training:
         images = Images(self.dataset.images("train"), self.dataset.labels("train"))
         learning_images, validation = learning.split(images, self.arguments)
         learner = Learner(self.member.strategy(), self.arguments, learning_images, len(self.dataset.classes))
-        found = checkpoint.load(self.checkpoints, self.fingerprint) if self.member.leads else None
+        shorter = os.environ.get(checkpoint.FROM, "")
+        found = checkpoint.load(self.checkpoints, self.identity, shorter) if self.member.leads else None
         if found:
             self.history, self.earlier = found.history, found.seconds
             print(f"going on after epoch {found.epochs}", file=sys.stderr, flush=True)
@@ -147,6 +149,8 @@ class Training:
     def _learn(self, learner: Learner, validation: Images) -> bool:
         """Go through the epochs that are left; tell whether the loss stayed finite."""
         folder = os.environ.get(events.ENVIRONMENT, "") if self.member.leads else ""
+        if learner.epochs_done >= self.arguments.epochs:  # killed when only its end was left
+            _report(epoch=learner.epochs_done, **{name: values[-1] for name, values in self.history.items()})
         with events.Events(folder) as writer:
             for epoch in range(learner.epochs_done, self.arguments.epochs):
                 values = _epoch(learner, epoch, validation)
@@ -158,7 +162,7 @@ class Training:
                     return self._diverged(epoch + 1)
                 if self.member.leads:
                     done = Checkpoint(learner.state, self.history, self._seconds())
-                    checkpoint.save(self.checkpoints, self.fingerprint, done)
+                    checkpoint.save(self.checkpoints, self.identity, done)
         return True
 
     def _diverged(self, epoch: int) -> bool:
@@ -198,7 +202,7 @@ class Training:
             "curve": self.history,
             "data": {"name": self.dataset.name, "digest": self.dataset.digest},
             "train_class_counts": np.bincount(self.dataset.labels("train")).tolist(),
-            "fingerprint": self.fingerprint,
+            "fingerprint": self.identity.fingerprint,
             "seconds": round(self._seconds(), 3),
             "trainer_version": hyperflow.__version__,
             "workers": self.member.workers,

@@ -1,8 +1,9 @@
 """What a trainer says of itself with `--describe`: the arguments it takes and the metrics it prints.
 
-A JSON schema of its arguments, and beside it `metrics`, the names of what it prints each epoch:
+A JSON schema of its arguments; beside it `metrics`, the names of what it prints each epoch, and `checkpoints`, whether
+a training with more epochs goes on from that of one with fewer:
 
-    {"type": "object", "additionalProperties": false, "metrics": ["loss"],
+    {"type": "object", "additionalProperties": false, "metrics": ["loss"], "checkpoints": true,
      "properties": {"units": {"type": "integer", "minimum": 1, "maximum": 512}}}
 
 What is judged of a schema is what search spaces and arguments consist of: numbers with bounds, and texts.
@@ -28,11 +29,13 @@ class Description:
         arguments: The JSON schema of each argument.
         metrics: What it prints each epoch; empty where it does not say.
         is_whole: Whether it takes no other arguments.
+        checkpoints: Whether a training with more epochs goes on from a shorter one; None where it does not say.
     """
 
     arguments: Mapping[str, Mapping[str, Any]]
     metrics: tuple[str, ...] = ()
     is_whole: bool = False
+    checkpoints: bool | None = None
 
     @classmethod
     def parse(cls, text: str) -> Description:
@@ -47,7 +50,10 @@ class Description:
             raise ValueError("it is no JSON schema with properties")
         metrics = tuple(str(name) for name in schema.get("metrics", ()))
         named = {_plain(name): entry for name, entry in arguments.items()}
-        return cls(named, metrics, schema.get("additionalProperties") is False)
+        says = schema.get("checkpoints")
+        return cls(
+            named, metrics, schema.get("additionalProperties") is False, says if isinstance(says, bool) else None
+        )
 
     def judge(self, parameter: str, name: str, value: object) -> None:
         """Refuse a value that the trainer would refuse.
@@ -75,6 +81,21 @@ class Description:
         """
         if self.metrics and name not in self.metrics:
             raise InvalidParameter(parameter, name, f"a metric that the trainer prints: {one_of(self.metrics)}")
+
+    def judge_going_on(self, parameter: str, algorithm: str, resource: str) -> None:
+        """Refuse hyperband by epochs where a trial that is taken up would train all of them again.
+
+        Args:
+            parameter: What the user calls the algorithm.
+            algorithm: Its name.
+            resource: What hyperband gives more of.
+
+        Raises:
+            InvalidParameter: The trainer says that it goes on from no checkpoint.
+        """
+        if algorithm == "hyperband" and resource == "epochs" and self.checkpoints is False:
+            allowed = "another one than hyperband by epochs, as the trainer says that it keeps no checkpoints"
+            raise InvalidParameter(parameter, algorithm, allowed)
 
 
 def allowed(entry: Mapping[str, Any]) -> str:

@@ -98,9 +98,9 @@ def step_records(run_id: str) -> Path:
     return run_path(run_id) / "steps"
 
 
-def tuning(run_id: str) -> Path:
-    """Return the folder of a run's search."""
-    return run_path(run_id) / "tune"
+def tuning(run_id: str, volume: Path | None = None) -> Path:
+    """Return the folder of a run's search, on this volume or where another process sees it."""
+    return (volume or root()) / run_path(run_id).relative_to(root()) / "tune"
 
 
 def study(run_id: str) -> Path:

@@ -145,6 +145,22 @@ def test_killed_and_run_again_it_ends_as_if_it_had_not_been(alone: Ended, datase
     assert written["curve"]["loss"] == pytest.approx(alone.history["loss"])
 
 
+def test_more_epochs_go_on_from_a_shorter_training_which_stays_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
+    flags = {"data_path": dataset.path, "model": "mlp", "train_fraction": 0.5}
+    short, long = tmp_path / "short", tmp_path / "long"
+    assert run(tmp_path / "1", {"HYPERFLOW_CHECKPOINT_DIR": str(short)}, epochs=2, **flags).code == 0
+    before = (short / "checkpoint.npz").read_bytes()
+    environment = {"HYPERFLOW_CHECKPOINT_DIR": str(long), "HYPERFLOW_CHECKPOINT_FROM": str(short)}
+    other = run(tmp_path / "2", environment, epochs=4, seed=1, **flags)
+    assert (other.code, len(other.output.splitlines())) == (0, 4)
+    shutil.rmtree(long)
+    more = run(tmp_path / "3", environment, epochs=4, **flags)
+    assert (more.code, more.history["epoch"]) == (0, [3, 4])
+    assert (short / "checkpoint.npz").read_bytes() == before
+    done = run(tmp_path / "4", environment, epochs=4, **flags)  # its own comes first, and only the end is left
+    assert done.output == more.output.splitlines()[-1] + "\n"
+
+
 @pytest.mark.parametrize("damage", ["another training", "cut off"])
 def test_a_checkpoint_that_is_of_no_use_is_passed_over(damage: str, dataset: Dataset, tmp_path: Path) -> None:
     environment = {"HYPERFLOW_CHECKPOINT_DIR": str(tmp_path)}

@@ -131,6 +131,25 @@ class TestSearch:
             (trial,) = result.result(60).trials
         assert (trial.status, trial.metrics["epoch"]) == ("succeeded", 6)
 
+    def test_a_trial_that_hyperband_takes_up_goes_on_from_its_checkpoint(
+        self, emulator: Emulator, engine: KubeflowEngine, tmp_path: Path
+    ) -> None:
+        spec = searching(
+            algorithm=Algorithm("hyperband", {"r_l": "2", "eta": "2", "resource_name": "epochs", "random_state": "1"}),
+            search_space=(Dimension("x", "double", 0.0, 1.0), Dimension("epochs", "int", 1, 2)),
+            max_trials=3, arguments={"ledger": tmp_path / "ledger"},
+        )  # fmt: skip
+        result = engine.tune(spec)
+        assert sorted(int(trial.parameters["epochs"]) for trial in result.trials) == [1, 1, 2]
+        begun = (tmp_path / "ledger").read_text().splitlines()
+        assert len(begun) == len(set(begun)) == 3
+        taken_up = items(emulator, JOBS)[-1]["spec"]["template"]["spec"]["containers"][0]["env"]
+        places = {each["name"]: each["value"] for each in taken_up if "CHECKPOINT" in each["name"]}
+        assert places["HYPERFLOW_CHECKPOINT_DIR"] == "/mnt/hyperflow/runs/run-1/tune/trial-002-checkpoint"
+        assert places["HYPERFLOW_CHECKPOINT_FROM"] in (
+            f"/mnt/hyperflow/runs/run-1/tune/trial-{number:03d}-checkpoint" for number in (0, 1)
+        )
+
     def test_cancel_leaves_no_job(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         def cancel(_: Progress) -> None:
             raise Cancelled("stop")

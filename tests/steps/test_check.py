@@ -55,7 +55,8 @@ import sys
 # knows --describe
 if "--describe" in sys.argv:
     units = '{"type": "integer", "minimum": 1}'
-    print('{"properties": {"units": %s}, "additionalProperties": false, "metrics": ["f1"]}' % units)
+    arguments = '"properties": {"units": %s, "epochs": %s}, "additionalProperties": false' % (units, units)
+    print('{%s, "metrics": ["f1"], "checkpoints": false}' % arguments)
 else:
     open("started", "w").close()
 """
@@ -113,6 +114,17 @@ def test_gpus_are_refused_where_there_are_none(capsys: pytest.CaptureFixture[str
         ("trainer_arguments[unit]", {"trainer_arguments": {"unit": 1}}),
         ("search_space[units]", {"search_space": {"units": {"type": "int", "min": 0, "max": 4}}}),
         ("objective_metric", {"objective_metric": "f2"}),
+        (
+            "algorithm",
+            {
+                "algorithm": "hyperband",
+                "algorithm_settings": {"r_l": 2, "eta": 2, "resource_name": "epochs"},
+                "search_space": {
+                    "units": {"type": "int", "min": 1, "max": 4},
+                    "epochs": {"type": "int", "min": 1, "max": 2},
+                },
+            },
+        ),
     ],
 )
 def test_own_trainer_that_describes_itself_is_believed(

@@ -32,6 +32,9 @@ def main() -> int:
         time.sleep(options.pause)
         accuracy = 1 - (options.x - 0.3) ** 2 - 0.1 / epoch
         shown = (f"{accuracy:.6f}", "nan", "inf")[options.nan]
+        if options.ledger:
+            with open(options.ledger, "a") as file:
+                file.write(f"{options.x} {epoch}\n")
         print(f"epoch={epoch} loss={1 - accuracy:.6f} validation-accuracy={shown}", flush=True)
         _remember(epoch)
         if epoch == options.crash_at:
@@ -72,8 +75,9 @@ def _checkpoint() -> Path | None:
 
 
 def _resume() -> int:
-    path = _checkpoint()
-    return int(path.read_text()) if path and path.exists() else 0
+    folders = [os.environ.get(f"HYPERFLOW_CHECKPOINT_{which}", "") for which in ("DIR", "FROM")]
+    found = [Path(folder) / "epoch" for folder in folders if folder and (Path(folder) / "epoch").exists()]
+    return int(found[0].read_text()) if found else 0
 
 
 def _remember(epoch: int) -> None:
@@ -101,6 +105,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--no_model", type=int, default=0)
     parser.add_argument("--count_in", default="")
+    parser.add_argument("--ledger", default="", help="a file that gets a line for every epoch begun")
     return parser.parse_args()
 
 

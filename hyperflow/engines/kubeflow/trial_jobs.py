@@ -22,10 +22,10 @@ from hyperflow.engines.kubeflow.manifests.common import Manifest
 from hyperflow.engines.kubeflow.resources import EVENT, NETWORK, POD
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS, Starting
 from hyperflow.engines.kubeflow.watch import Change, Feed, Line
-from hyperflow.engines.search import Reader, log_of
+from hyperflow.engines.search import Checkpoints, Reader, log_of
 from hyperflow.errors import JobFailed
 from hyperflow.specs import TuneSpec, Value
-from hyperflow.volume import writable
+from hyperflow.volume import MOUNT_PATH, paths, writable
 
 _STARTED = ("Running", "Succeeded", "Failed")
 _GLANCE = 5.0  # seconds after which a trial looks whether the search has been stopped, should no change tell it
@@ -61,9 +61,13 @@ class TrialJobs:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
-    def run(self, number: int, parameters: Mapping[str, Value], reader: Reader) -> int | None:
+    def run(
+        self, number: int, parameters: Mapping[str, Value], reader: Reader, checkpoints: Checkpoints | None
+    ) -> int | None:
         """Create or adopt a trial's job and follow it to its end."""
-        asked = work.trial(self._spec, number, parameters)
+        seen_from_pods = paths.tuning(self._spec.run_id, Path(MOUNT_PATH))
+        kept = checkpoints.environment(seen_from_pods) if checkpoints else {}
+        asked = work.trial(self._spec, number, parameters, kept)
         item = self._begin(number, asked)
         if item is None:
             return None

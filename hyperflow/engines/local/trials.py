@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hyperflow.engines.local.processes import Job, tail
-from hyperflow.engines.search import Reader, log_of
+from hyperflow.engines.search import Checkpoints, Reader, log_of
 from hyperflow.specs import TuneSpec, Value
 
 
@@ -28,11 +28,14 @@ class Processes:
         self._lock = threading.Lock()
         self._stopping = False
 
-    def run(self, number: int, parameters: Mapping[str, Value], reader: Reader) -> int | None:
+    def run(
+        self, number: int, parameters: Mapping[str, Value], reader: Reader, checkpoints: Checkpoints | None
+    ) -> int | None:
         """Run a trial to its end, or stop it when the reader has seen enough."""
         spec, log, threads = self._spec, log_of(self._folder, number), _threads(self._spec.parallel_trials)
         argv = spec.trainer.argv(spec.data_path, parameters, spec.epochs)
         env = {**os.environ, "HYPERFLOW_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+        env |= checkpoints.environment(self._folder) if checkpoints else {}
         log.unlink(missing_ok=True)
         with self._lock:
             if self._stopping:

@@ -4,8 +4,9 @@ Search ─ asks ─> queues, samplers, pruning ─ draw from and write to ─> s
    └── has a Runner run each trial; what it prints comes back line by line
 """
 
+from hyperflow.engines.search.checkpoints import Checkpoints
 from hyperflow.engines.search.search import Search, check
 from hyperflow.engines.search.study import so_far
 from hyperflow.engines.search.trials import Reader, Runner, log_of
 
-__all__ = ["Reader", "Runner", "Search", "check", "log_of", "so_far"]
+__all__ = ["Checkpoints", "Reader", "Runner", "Search", "check", "log_of", "so_far"]

@@ -12,6 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from hyperflow.engines.search import checkpoints
 from hyperflow.engines.search import study as studies
 from hyperflow.engines.search.samplers import Settings
 from hyperflow.errors import InvalidParameter
@@ -130,9 +131,9 @@ def brackets(most: int, eta: int) -> list[list[Rung]]:
 class Hyperband:
     """Rungs one after another: each waits for the one before it to end, and takes up its best trials with more.
 
-    A trial of a higher rung starts anew, with another value of the resource, as Katib's does. What
-    has been done is read from the study alone, so that a search which was killed goes on in the
-    rung where it stopped.
+    Where the resource is the number of epochs, a trial of a higher rung goes on from the checkpoint of the one that it
+    takes up. What has been done is read from the study alone, so that a search which was killed goes on in the rung
+    where it stopped.
     """
 
     def __init__(self, spec: TuneSpec, study: optuna.Study) -> None:
@@ -147,8 +148,9 @@ class Hyperband:
             for rung in rungs:
                 members = self._members(rung)
                 wanted = self._wanted(rung, below)
-                for values in wanted[len(members) :]:
-                    self._study.enqueue_trial(values, user_attrs={_RUNG: [rung.bracket, rung.number]})
+                for values, attributes in wanted[len(members) :]:
+                    noted = {_RUNG: [rung.bracket, rung.number], **attributes}
+                    self._study.enqueue_trial(values, user_attrs=noted)
                 if len(members) < len(wanted) or any(trial.state == TrialState.WAITING for trial in members):
                     return True
                 if any(trial.state == TrialState.RUNNING for trial in members):
@@ -166,12 +168,17 @@ class Hyperband:
             and (trial.state in (TrialState.WAITING, TrialState.RUNNING) or studies.counts(trial))
         ]
 
-    def _wanted(self, rung: Rung, below: list[FrozenTrial]) -> list[dict[str, Value]]:
-        """Return what is set of each of a rung's trials: the resource, and above the lowest rung all the rest."""
+    def _wanted(self, rung: Rung, below: list[FrozenTrial]) -> list[tuple[dict[str, Value], dict[str, str]]]:
+        """Return what is set of each of a rung's trials, and what is noted with it.
+
+        Set is the resource, and above the lowest rung all the rest; noted is whose checkpoint it goes on from.
+        """
         if rung.number == 0:
-            return [{self._resource: rung.resource}] * rung.trials
+            return [({self._resource: rung.resource}, {})] * rung.trials
         survivors = studies.ranked(self._spec, below)[: rung.trials]
-        return [{**trial.params, self._resource: rung.resource} for trial in survivors]
+        return [
+            ({**trial.params, self._resource: rung.resource}, checkpoints.goes_on_from(trial)) for trial in survivors
+        ]
 
 
 def _hyperband_settings(spec: TuneSpec) -> tuple[int, int, str]:

@@ -13,7 +13,9 @@ import optuna
 from optuna.trial import TrialState
 
 from hyperflow import metrics
+from hyperflow.engines.search import checkpoints
 from hyperflow.engines.search import study as studies
+from hyperflow.engines.search.checkpoints import Checkpoints
 from hyperflow.specs import TuneSpec, Value
 
 
@@ -56,8 +58,16 @@ class Runner(Protocol):
     survives: bool
     """Whether a trial goes on when the search is killed, and is found again by its number."""
 
-    def run(self, number: int, parameters: Mapping[str, Value], reader: Reader) -> int | None:
+    def run(
+        self, number: int, parameters: Mapping[str, Value], reader: Reader, checkpoints: Checkpoints | None
+    ) -> int | None:
         """Run a trial to its end, or stop it when the reader has seen enough.
+
+        Args:
+            number: The trial's number in its search.
+            parameters: Its values.
+            reader: Given every line that it prints.
+            checkpoints: Where it keeps them, if it does.
 
         Returns:
             The exit code, or None where the trial was stopped with the search.
@@ -89,7 +99,7 @@ class Trials:
     def run(self, trial: optuna.Trial) -> None:
         """Run a trial to its end; one that is stopped with the search is not noted, and so is taken up again."""
         started, reader = time.monotonic(), Reader(trial, self._spec.objective.metric)
-        code = self._runner.run(trial.number, trial.params, reader)
+        code = self._runner.run(trial.number, trial.params, reader, checkpoints.of(self._spec, trial))
         if code is None:
             return
         trial.set_user_attr(studies.SECONDS, round(time.monotonic() - started, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from hyperflow import volume
 from hyperflow.engines.kubeflow.manifests import command
@@ -85,8 +86,16 @@ def training(spec: TrainSpec) -> Work:
     )  # fmt: skip
 
 
-def trial(spec: TuneSpec, number: int, parameters: Mapping[str, Value]) -> Work:
+def trial(
+    spec: TuneSpec, number: int, parameters: Mapping[str, Value], env: Mapping[str, str] = MappingProxyType({})
+) -> Work:
     """Word one trial of our own search as work: one failure ends it.
+
+    Args:
+        spec: What is searched for.
+        number: The trial's number.
+        parameters: Its values.
+        env: Variables that it gets beside those of every pod.
 
     Raises:
         InvalidParameter: The trainer has no image, or a path is not on the volume.
@@ -95,7 +104,7 @@ def trial(spec: TuneSpec, number: int, parameters: Mapping[str, Value]) -> Work:
     return Work(
         name=trial_name(spec, number), labels={**labels(spec.run_id), SEARCH_LABEL: spec.name},
         annotations={SPEC_ANNOTATION: fingerprint(spec), NUMBER_ANNOTATION: str(number)},
-        trainer=spec.trainer, argv=tuple(command.literal(argv)), env=environment(), workers=spec.workers,
+        trainer=spec.trainer, argv=tuple(command.literal(argv)), env=environment(**env), workers=spec.workers,
         seconds=spec.timeout, compute=spec.compute, claim=spec.claim,
     )  # fmt: skip
 

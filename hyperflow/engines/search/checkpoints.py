@@ -1,0 +1,67 @@
+"""Trials that go on from a checkpoint: which do, where theirs is, and whose they begin with.
+
+The trainer contract: it keeps its checkpoint in HYPERFLOW_CHECKPOINT_DIR, and where none is there yet it begins with
+the one in HYPERFLOW_CHECKPOINT_FROM, of the same arguments with fewer epochs, which it only reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from hyperflow.specs import TuneSpec
+
+EPOCHS = "epochs"
+"""The one resource of which a trial can be given more later."""
+
+_PLACE, _FROM = "checkpoint", "goes on from"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The folders of a trial's checkpoints, by name.
+
+    Args:
+        own: Where it keeps its own.
+        parent: Whose it begins with; empty for a trial that begins with nothing.
+    """
+
+    own: str
+    parent: str = ""
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Return the variables that tell the trainer.
+
+        Args:
+            folder: The search's, as the trainer sees it.
+        """
+        told = {"HYPERFLOW_CHECKPOINT_DIR": str(folder / self.own)}
+        return {**told, "HYPERFLOW_CHECKPOINT_FROM": str(folder / self.parent)} if self.parent else told
+
+
+def are_kept(spec: TuneSpec) -> bool:
+    """Tell whether a search's trials keep checkpoints: only those of hyperband are given more epochs later."""
+    return spec.algorithm.name == "hyperband" and spec.algorithm.settings.get("resource_name") == EPOCHS
+
+
+def of(spec: TuneSpec, trial: optuna.Trial) -> Checkpoints | None:
+    """Return where a trial's checkpoints are, or None where it keeps none.
+
+    The place is noted with the trial, so that one which is run again under another number finds its own.
+    """
+    if not are_kept(spec):
+        return None
+    noted: Mapping[str, str] = trial.user_attrs
+    if _PLACE not in noted:
+        trial.set_user_attr(_PLACE, f"trial-{trial.number:03d}-checkpoint")
+    return Checkpoints(trial.user_attrs[_PLACE], noted.get(_FROM, ""))
+
+
+def goes_on_from(trial: FrozenTrial) -> dict[str, str]:
+    """Return what is noted with a trial that goes on from another one."""
+    place = trial.user_attrs.get(_PLACE, "")
+    return {_FROM: place} if place else {}
