@@ -41,6 +41,11 @@ class TrainSpec(Job):
         whole("retries", self.retries, 0, 100)
         freeze(self, "parameters", self.parameters)
 
+    @property
+    def epochs_in_all(self) -> int:
+        """How many epochs the trainer is given: those that were searched for, where they were."""
+        return int(float({"epochs": self.epochs, **self.trainer.arguments, **self.parameters}["epochs"]))
+
 
 @dataclass(frozen=True)
 class TrainResult:

@@ -146,6 +146,10 @@ class TestTrain:
         begun = [(step.done, step.total) for step in said if step.done]  # before, it may say what a pod waits for
         assert begun == [(1, 3), (2, 3), (3, 3)]
 
+    def test_epochs_that_were_searched_for_are_those_it_counts_to(self, engine: Engine, said: Said) -> None:
+        engine.train(training(parameters={"x": 0.25, "epochs": 2}))
+        assert [(step.done, step.total) for step in said if step.done] == [(1, 2), (2, 2)]
+
     def test_workers_know_each_other(self, engine: Engine) -> None:
         result = engine.train(training(workers=2))
         assert (Path(result.model_path) / "saved_model.pb").exists()

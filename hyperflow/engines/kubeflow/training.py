@@ -119,7 +119,7 @@ class Training:
         self._followed.setdefault(line.pod, []).append(line.text)
         values = metrics.parse_line(line.text)
         if "epoch" in values:
-            self._report(Progress("train", int(values["epoch"]), self._spec.epochs, line.text))
+            self._report(Progress("train", int(values["epoch"]), self._spec.epochs_in_all, line.text))
 
     def _pod(self, pod: Manifest, deleted: bool, feed: Feed) -> None:
         """Follow a chief that has started; keep what a failed pod said, for the operator may replace it at once."""
@@ -144,7 +144,7 @@ class Training:
         """Report why a pod does not start, once a reason: an image or a node may be long in coming."""
         if text and text not in self._said:
             self._said.add(text)
-            self._report(Progress("train", 0, self._spec.epochs, text))
+            self._report(Progress("train", 0, self._spec.epochs_in_all, text))
 
     def _check_restarts(self) -> None:
         """End a job that restarts for ever: the operator does not count the pods that it replaces."""

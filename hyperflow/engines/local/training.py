@@ -99,7 +99,7 @@ class Training:
         for line in job.lines():
             seen = metrics.parse_line(line)
             if is_chief and "epoch" in seen:
-                self._report(Progress("train", int(seen["epoch"]), self._spec.epochs, line))
+                self._report(Progress("train", int(seen["epoch"]), self._spec.epochs_in_all, line))
         return job.wait()
 
     def _has_model(self) -> bool:
