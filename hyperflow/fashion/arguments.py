@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from hyperflow.errors import InvalidParameter, one_of
+from hyperflow.fashion.recipes import RECIPES
 from hyperflow.specs import Description
 from hyperflow.specs.description import allowed
 
@@ -23,7 +24,7 @@ MODELS = tuple(DESCRIPTION.arguments["model"]["enum"])
 
 @dataclass(frozen=True)
 class Arguments:
-    """What to train, on what, and how.
+    """What to train, on what, and how; the defaults are those of the model `cnn`.
 
     Args:
         data_path: Folder of a verified data set.
@@ -33,7 +34,8 @@ class Arguments:
         batch_size: Images a step, all workers together.
         weight_decay: AdamW's.
         model: One of `MODELS`.
-        seed: Decides the split, the order, the first weights, dropout and mirroring.
+        precision: Of the convolutions: `float32`, `bfloat16`, or `auto` for bfloat16 where the processor has it.
+        seed: Decides the split, the order, the first weights, dropout, mirroring and shifts.
         validation_fraction: Share of the training images kept to validate with.
         train_fraction: Share of the others to learn from.
         model_path: Where to save the SavedModel; empty for a trial, which saves none.
@@ -49,6 +51,7 @@ class Arguments:
     batch_size: int = 128
     weight_decay: float = 0.05
     model: str = "cnn"
+    precision: str = "auto"
     seed: int = 0
     validation_fraction: float = 0.05
     train_fraction: float = 1.0
@@ -78,7 +81,8 @@ class Arguments:
             values[name] = _convert(word.removeprefix("--"), text, kinds[name])
         if "data_path" not in values:
             raise InvalidParameter("data-path", "", "the folder of a data set")
-        return cls(**values)  # type: ignore[arg-type]
+        recipe = RECIPES.get(str(values.get("model", cls.model)), RECIPES[cls.model])
+        return cls(**{**recipe.arguments, **values})  # type: ignore[arg-type]
 
     def fingerprint(self, data_digest: str, version: str) -> str:
         """Identify what is trained: the same for every place it is read from or saved to."""

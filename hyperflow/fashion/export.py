@@ -14,6 +14,7 @@ from hyperflow import volume
 from hyperflow.errors import InvalidParameter, Unavailable
 from hyperflow.fashion import onnx
 from hyperflow.fashion.network import PIXELS, Array, Network
+from hyperflow.fashion.recipes import RECIPES
 from hyperflow.volume.paths import EVALUATION
 
 INPUT = "flatten_input"
@@ -28,7 +29,7 @@ def save(
 
     Args:
         path: Where; nothing stands there yet.
-        model: `cnn` or `mlp`.
+        model: The network's name among the recipes.
         weights: Those of the network, in its order.
         evaluation: What came of its test.
         images: The test images.
@@ -68,7 +69,7 @@ def read_evaluation(path: str) -> dict[str, Any]:
 def _served(model: str, classes: int, weights: Sequence[Array]) -> tf.Module:
     # Built anew outside of any strategy, so that the file is the same whoever trained. The weights go in as constants:
     # variables would carry an attribute (`debug_name`) that the TensorFlow Serving of KServe, 2.6, does not know.
-    network = Network(model, classes)
+    network = Network(RECIPES[model], classes)
 
     def serve(flatten_input: tf.Tensor) -> dict[str, tf.Tensor]:
         constants = [tf.constant(value) for value in weights]

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hyperflow.datasets import IMAGE_SHAPE
+from hyperflow.fashion.convolution import Convolution, Exchange, Normalised
+from hyperflow.fashion.recipes import Recipe
 
 Array = npt.NDArray[Any]
 
@@ -16,9 +18,6 @@ PIXELS = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
 
 # Mean and deviation of Fashion-MNIST's training pixels, scaled to 0..1.
 _MEAN, _DEVIATION = 0.286, 0.353
-
-_CHANNELS = (16, 32, 64)
-_UNITS = 128
 
 
 class Network:
@@ -28,55 +27,92 @@ class Network:
     from mirrored images also answers with the mean over an image and its mirror image.
 
     Args:
-        model: `cnn` or `mlp`.
+        recipe: What it is made of.
         classes: Number of classes.
+        precision: Of the convolutions while it learns: `float32` or `bfloat16`; all variables are float32.
     """
 
-    def __init__(self, model: str, classes: int) -> None:
-        self.mirrors = model == "cnn"
-        self.body = _convolutions() if model == "cnn" else _dense()
-        self.head = _head(self.body.output_shape[-1], _UNITS if model == "cnn" else 0, classes)
+    def __init__(self, recipe: Recipe, classes: int, precision: str = "float32") -> None:
+        self._mirrors = recipe.mirrors
+        self._precision = tf.dtypes.as_dtype(precision)
+        self._convolutions = _convolutions(recipe)
+        width = _width(recipe)
+        hidden = _dense(width, recipe.units)
+        self._before, self._after = ([], [hidden]) if self._convolutions else ([hidden], [])
+        self._last = _dense(recipe.units, classes, activation=None)
+        self.features = width if self._convolutions else recipe.units
+        """Width of what dropout works on."""
 
     @property
-    def features(self) -> int:
-        """Width of what the body gives to the head."""
-        return int(self.body.output_shape[-1])
+    def trained(self) -> list[keras.Variable]:
+        """The variables that gradients change, in a fixed order."""
+        layers = [*self._before, *self._after, self._last]
+        return [
+            *(variable for convolution in self._convolutions for variable in convolution.trained),
+            *(variable for layer in layers for variable in layer.weights),
+        ]
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """All variables, in a fixed order; every one is trained."""
-        return [*self.body.weights, *self.head.weights]
+        """All variables, in a fixed order: the trained ones, then the statistics of batch normalisation."""
+        return [*self.trained, *(value for convolution in self._convolutions for value in convolution.statistics)]
 
-    def logits(self, pixels: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-        """Compute logits of [n, 28, 28, 1] raw pixels; `mask` multiplies the features."""
-        features = self.body((tf.cast(pixels, tf.float32) / 255.0 - _MEAN) / _DEVIATION)
-        return self.head(features if mask is None else features * mask)
+    def learn(self, pixels: tf.Tensor, mask: tf.Tensor, exchange: Exchange | None) -> tf.Tensor:
+        """Compute the logits of a worker's share of a batch, and take in what normalisation must remember.
+
+        Args:
+            pixels: [n, 28, 28, 1], 0 to 255.
+            mask: [n, features], what dropout multiplies by.
+            exchange: Sums over the workers; None where there is one.
+        """
+        hidden = tf.cast(_standardised(pixels), self._precision)
+        for convolution in self._convolutions:
+            hidden = convolution.learn(hidden, exchange)
+        return self._decide(hidden, mask)
 
     def probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
         """Compute probabilities of raw pixels, as they are served."""
         images = tf.reshape(pixels, (-1, *IMAGE_SHAPE, 1))
-        straight = tf.nn.softmax(self.logits(images))
-        if not self.mirrors:
-            return straight
-        return (straight + tf.nn.softmax(self.logits(tf.reverse(images, axis=[2])))) / 2.0
+        straight = self._answer(images)
+        return (straight + self._answer(tf.reverse(images, axis=[2]))) / 2.0 if self._mirrors else straight
+
+    def _answer(self, images: tf.Tensor) -> tf.Tensor:
+        hidden = _standardised(images)
+        for convolution in self._convolutions:
+            hidden = convolution.answer(hidden)
+        return tf.nn.softmax(self._decide(hidden, None))
+
+    def _decide(self, hidden: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+        features = tf.cast(tf.reshape(hidden, (tf.shape(hidden)[0], -1)), tf.float32)
+        for layer in self._before:
+            features = layer(features)
+        if mask is not None:
+            features = features * mask
+        for layer in self._after:
+            features = layer(features)
+        return self._last(features)
 
 
-def _convolutions() -> keras.Model:
-    # No batch normalisation: on CPUs it doubles the time of an epoch.
-    layers: list[keras.Layer] = [keras.Input((*IMAGE_SHAPE, 1))]
-    for channels in _CHANNELS:
-        layers.append(
-            keras.layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer="he_normal")
-        )
-        layers.append(keras.layers.MaxPooling2D())
-    return keras.Sequential([*layers, keras.layers.Flatten()])
+def _standardised(pixels: tf.Tensor) -> tf.Tensor:
+    return (tf.cast(pixels, tf.float32) / 255.0 - _MEAN) / _DEVIATION
 
 
-def _dense() -> keras.Model:
-    layers = keras.layers
-    return keras.Sequential([keras.Input((*IMAGE_SHAPE, 1)), layers.Flatten(), layers.Dense(_UNITS, activation="relu")])
+def _convolutions(recipe: Recipe) -> list[Convolution]:
+    made: list[Convolution] = []
+    kind = Normalised if recipe.normalises else Convolution
+    for block in recipe.blocks:
+        for place, channels in enumerate(block):
+            made.append(kind(made[-1].channels if made else 1, channels, place == 0))
+    return made
 
 
-def _head(features: int, units: int, classes: int) -> keras.Model:
-    hidden = [keras.layers.Dense(units, activation="relu")] if units else []
-    return keras.Sequential([keras.Input((features,)), *hidden, keras.layers.Dense(classes)])
+def _width(recipe: Recipe) -> int:
+    """Return how many values the convolutions give for one image."""
+    height, width = (side >> len(recipe.blocks) for side in IMAGE_SHAPE)
+    return height * width * (recipe.blocks[-1][-1] if recipe.blocks else 1)
+
+
+def _dense(before: int, units: int, activation: str | None = "relu") -> keras.layers.Dense:
+    layer = keras.layers.Dense(units, activation=activation)
+    layer.build((None, before))
+    return layer

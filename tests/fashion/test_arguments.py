@@ -81,7 +81,7 @@ def test_help_has_every_argument_and_what_it_may_be() -> None:
     usage = arguments.usage()
     assert "--learning_rate (default 0.005)" in usage
     assert "It is a number above 0, up to 100." in usage
-    assert "It is cnn or mlp." in usage
+    assert "It is cnn, cnn-large or mlp." in usage
 
 
 @pytest.mark.parametrize("word", ["--help", "--describe"])

@@ -1,4 +1,4 @@
-"""The ONNX copy: both networks have one that answers alike, and what has none says why."""
+"""The ONNX copy: each network has one that answers alike, and what has none says why."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import tensorflow as tf
 
 from hyperflow.fashion import export, onnx
 from hyperflow.fashion.network import Network
+from hyperflow.fashion.recipes import RECIPES
 from hyperflow.volume.paths import EVALUATION, ONNX
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (300, 28, 28), dtype=np.uint8)
 
 
 def weights_and_answers(model: str) -> tuple[list[np.ndarray], np.ndarray]:
-    network = Network(model, 10)
+    network = Network(RECIPES[model], 10)
     pixels = tf.constant(IMAGES.reshape(-1, 784), tf.float32)
     return [np.asarray(weight) for weight in network.weights], network.probabilities(pixels).numpy()
 
 
-@pytest.mark.parametrize("model", ["cnn", "mlp"])
+@pytest.mark.parametrize("model", ["cnn", "cnn-large", "mlp"])
 def test_the_copy_of_each_network_answers_as_tensorflow_does(tmp_path: Path, model: str) -> None:
     import onnxruntime
 

@@ -15,6 +15,7 @@ import pytest
 
 from hyperflow import datasets
 from hyperflow.datasets import Dataset
+from hyperflow.fashion.arguments import Arguments
 from tests.fashion.trainer import Ended, free_ports, run, run_cold, start, start_cluster
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
@@ -202,6 +203,29 @@ def test_two_workers_end_with_one_model_as_good_as_one_workers(
     written = json.loads((model / "assets.extra" / "evaluation.json").read_text())
     assert (written["workers"], written["weights_digest"]) == (2, chief.digest)
     assert [path.name for path in model.parent.iterdir()] == ["1"]
+
+
+def test_workers_normalise_by_the_statistics_of_the_whole_batch(dataset: Dataset, tmp_path: Path) -> None:
+    flags = {
+        "data_path": dataset.path,
+        "epochs": 2,
+        "model": "cnn-large",
+        "precision": "float32",
+        "learning_rate": 1e-4,
+    }
+    alone = run(tmp_path / "alone", model_path=str(tmp_path / "alone" / "1"), **flags)
+    members = start_cluster(tmp_path, ["worker", "worker"], model_path=str(tmp_path / "models" / "1"), **flags)
+    first, second = (member.end() for member in members)
+    assert [alone.code, first.code, second.code] == [0, 0, 0], first.errors + second.errors
+    assert first.digest == second.digest
+    for name in ("loss", "validation-loss"):
+        assert first.history[name] == pytest.approx(alone.history[name], rel=1e-3)
+
+
+def test_a_model_has_its_own_defaults_and_a_given_value_wins(dataset: Dataset) -> None:
+    large = Arguments.parse([f"--data-path={dataset.path}", "--model=cnn-large", "--epochs=3"])
+    assert (large.epochs, large.batch_size) == (3, 256)
+    assert Arguments.parse([f"--data-path={dataset.path}"]).batch_size == 128
 
 
 def test_a_worker_that_dies_does_not_leave_the_other_waiting(dataset: Dataset, tmp_path: Path) -> None:
