@@ -73,7 +73,7 @@ def said_of(given: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     ("name", "given", "words"),
     [
         ("trainer_arguments[modle]", {"trainer_arguments": {"modle": "cnn"}}, "arguments that the trainer has"),
-        ("trainer_arguments[model]", {"trainer_arguments": {"model": "resnet"}}, "cnn or mlp"),
+        ("trainer_arguments[model]", {"trainer_arguments": {"model": "resnet"}}, "cnn-large or mlp"),
         ("trial_arguments[train_fraction]", {"trial_arguments": {"train_fraction": 0}}, "above 0, up to 1"),
         ("best_parameters[learning_rate]", {"best_parameters": {"learning_rate": 1e6}}, "above 0, up to 100"),
         (
@@ -83,7 +83,7 @@ def said_of(given: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
         ("search_space[rate]", {"search_space": {"rate": {"type": "double", "min": 0, "max": 1}}}, "learning_rate"),
         (
             "search_space[model]", {"search_space": {"model": {"type": "categorical", "values": ["mlp", "vit"]}}},
-            "cnn or mlp",
+            "cnn-large or mlp",
         ),
         ("objective_metric", {"objective_metric": "f1"}, "a metric that the trainer prints"),
         ("epochs", {"epochs": 10_001}, "from 1 to 10000"),
