@@ -108,6 +108,11 @@ def study(run_id: str) -> Path:
     return tuning(run_id) / "study.db"
 
 
+def queue_time(run_id: str) -> Path:
+    """Return the file that says how long a run's search has waited in a queue."""
+    return tuning(run_id) / "queue.json"
+
+
 def training(run_id: str, volume: Path | None = None) -> Path:
     """Return the folder of a run's training, on this volume or where another process sees it."""
     return (volume or root()) / run_path(run_id).relative_to(root()) / "train"

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from hyperflow.engines.kubeflow.queueing import QueueTime
 from hyperflow.errors import HyperflowError, JobFailed, JobTimeout
 from hyperflow.specs import Compute
 from tests.kubeflow.emulator import Emulator
-from tests.kubeflow.operators import TFJOBS
+from tests.kubeflow.operators import JOBS, TFJOBS
 from tests.kubeflow.specs import training, tuning
 from tests.kubeflow.store import Key, Object, Refusal
 from tests.kubeflow.world import NAMESPACE
@@ -123,9 +124,28 @@ def test_time_that_all_trials_wait_counts_against_no_timeout(
     assert type(waiting.error) is kind
 
 
-def test_a_search_waits_while_trials_are_open_and_none_has_a_pod() -> None:
+@pytest.mark.parametrize(("queue", "kind"), [("team", JobFailed), ("", JobTimeout)])
+def test_time_that_all_trials_of_our_own_search_wait_counts_against_no_timeout(
+    emulator: Emulator, engine: KubeflowEngine, queue: str, kind: type[JobFailed]
+) -> None:
+    emulator.kinds["kueue.x-k8s.io/v1beta1"] = ("localqueues",)
+    spec = tuning(timeout=SECONDS, tuner="job", max_trials=1, max_failed_trials=1, compute=Compute(queue=queue))
+    waiting = Waiting(lambda: engine.tune(spec))
+    waiting.start()
+    name = f"{spec.name}-000"
+    item(emulator, JOBS, name)
+    suspended = [{"type": "Suspended", "status": "True"}]
+    emulator.store.set_status(JOBS, NAMESPACE, name, conditions=suspended)
+    waiting.join(1.5 * SECONDS)
+    assert waiting.is_alive() is bool(queue)
+    emulator.store.set_status(JOBS, NAMESPACE, name, conditions=[{"type": "Failed", "status": "True"}])
+    waiting.join(20)
+    assert type(waiting.error) is kind
+
+
+def test_a_search_waits_while_trials_are_open_and_none_has_a_pod(tmp_path: Path) -> None:
     now = [0.0]
-    queue = QueueTime(True, lambda: now[0])
+    queue = QueueTime(True, tmp_path / "queue.json", lambda: now[0])
     now[0] = 5  # no trial is open yet: Katib is at work
     queue.see_open(2)
     now[0] = 15
@@ -141,7 +161,26 @@ def test_a_search_waits_while_trials_are_open_and_none_has_a_pod() -> None:
     assert (queue.is_waiting, queue.seconds) == (False, 11)
 
 
-def test_a_search_without_a_queue_waits_for_nobody() -> None:
-    queue = QueueTime(False)
+def test_a_step_that_is_run_again_counts_on(tmp_path: Path) -> None:
+    now, file = [0.0], tmp_path / "queue.json"
+    first = QueueTime(True, file, lambda: now[0])
+    first.see_open(2)
+    now[0] = 10  # killed while it waits, and run again 20 s later
+    now[0] = 30
+    second = QueueTime(True, file, lambda: now[0])
+    assert (second.is_waiting, second.seconds) == (False, 30)
+    second.see_open(2)
+    now[0] = 35
+    pod: Object = {"metadata": {"uid": "1"}, "status": {"phase": "Running"}}
+    second.see_pod(pod, False)
+    now[0] = 100  # killed while a trial is at work: nothing is added
+    assert QueueTime(True, file, lambda: now[0]).seconds == 35
+    file.write_text("{")
+    assert QueueTime(True, file, lambda: now[0]).seconds == 0
+
+
+def test_a_search_without_a_queue_waits_for_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "queue.json"
+    queue = QueueTime(False, file)
     queue.see_open(2)
-    assert (queue.is_waiting, queue.seconds) == (False, 0.0)
+    assert (queue.is_waiting, queue.seconds, file.exists()) == (False, 0.0, False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hyperflow.engines.kubeflow import explain, starting
@@ -19,6 +19,7 @@ from hyperflow.engines.kubeflow.jobs import (
 )
 from hyperflow.engines.kubeflow.manifests import work
 from hyperflow.engines.kubeflow.manifests.common import Manifest
+from hyperflow.engines.kubeflow.queueing import QueueTime
 from hyperflow.engines.kubeflow.resources import EVENT, NETWORK, POD
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS, Starting
 from hyperflow.engines.kubeflow.watch import Change, Feed, Line
@@ -60,6 +61,7 @@ class TrialJobs:
         self._words: dict[int, str] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._queue = QueueTime(bool(spec.compute.queue), paths.queue_time(spec.run_id))
 
     def run(
         self, number: int, parameters: Mapping[str, Value], reader: Reader, checkpoints: Checkpoints | None
@@ -72,10 +74,13 @@ class TrialJobs:
         if item is None:
             return None
         with Feed(self._cluster) as feed:
-            trial = _Trial(self._cluster, self._backend, item, log_of(self._folder, number), reader, self._seconds)
+            trial = _Trial(
+                self._cluster, self._backend, item, log_of(self._folder, number), reader, self._seconds, self._see_pod
+            )
             code = trial.follow(feed, self._stopping)
         with self._lock:
             del self._running[number]
+            self._queue.see_open(len(self._running))
         self._words[number] = trial.words()
         return None if self._stopping.is_set() else code
 
@@ -87,6 +92,15 @@ class TrialJobs:
         for item in running:
             delete_for(self._cluster, self._backend.resource, item, for_good=for_good)
 
+    def seconds_queued(self) -> float:
+        """Return for how long all trials that ran waited in Kueue's queue."""
+        with self._lock:
+            return self._queue.seconds
+
+    def _see_pod(self, pod: Manifest, deleted: bool) -> None:
+        with self._lock:
+            self._queue.see_pod(pod, deleted)
+
     def last_words(self, number: int) -> str:
         """Return the states of a trial's pods and the end of its log."""
         return self._words.get(number, "") or f"see {log_of(self._folder, number)}"
@@ -97,6 +111,7 @@ class TrialJobs:
                 return None
             item = create_or_adopt(self._cluster, self._backend.resource, self._backend.build(asked))
             self._running[number] = item
+            self._queue.see_open(len(self._running))
         if self._backend.network and asked.workers > 1 and not has_ended(item):
             create_beside(self._cluster, NETWORK, self._backend.network(asked), item, self._backend.resource)
         return item
@@ -113,10 +128,11 @@ class _Trial:
         log: Path,
         reader: Reader,
         seconds: tuple[float, float],
+        see_pod: Callable[[Manifest, bool], None],
     ) -> None:
         self._cluster, self._backend, self._item, self._log, self._reader = cluster, backend, item, log, reader
         self._act_seconds, self._starting = seconds[0], Starting(seconds[1])
-        self._name = item["metadata"]["name"]
+        self._name, self._see_pod = item["metadata"]["name"], see_pod
         self._leader, self._read = "", 0
         self._pods: dict[str, Manifest] = {}
 
@@ -176,6 +192,7 @@ class _Trial:
         pod, uid = change.object, change.object["metadata"]["uid"]
         self._pods[uid] = pod
         self._starting.see_pod(pod, change.deleted)
+        self._see_pod(pod, change.deleted)
         started = pod.get("status", {}).get("phase") in _STARTED
         if started and self._backend.leads(pod) and uid != self._leader and not self._is_older(pod):
             if self._leader:

@@ -18,6 +18,7 @@ from hyperflow.engines.kubeflow.watch import Change, Feed
 from hyperflow.errors import Conflict, JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
 from hyperflow.specs import Trial, TuneResult, TuneSpec
+from hyperflow.volume import paths
 
 _COUNTS = (
     ("succeeded", "trialsSucceeded"),
@@ -52,7 +53,7 @@ class Tuning:
     ) -> None:
         self._cluster, self._spec, self._report, self._act_seconds = cluster, spec, report, act_seconds
         self._headway = Headway(spec.name, spec.algorithm.name, start_seconds)
-        self._queue = QueueTime(bool(spec.compute.queue))
+        self._queue = QueueTime(bool(spec.compute.queue), paths.queue_time(spec.run_id))
         self._said: set[str] = set()
 
     def run(self) -> TuneResult:

@@ -58,6 +58,10 @@ class Processes:
             for job in self._jobs.values():
                 job.stop()
 
+    def seconds_queued(self) -> float:
+        """Return 0: a process waits for nobody."""
+        return 0.0
+
     def last_words(self, number: int) -> str:
         """Return the end of a trial's log."""
         return f"its log ends with\n{tail(log_of(self._folder, number), 12)}"

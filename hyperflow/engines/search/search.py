@@ -23,6 +23,8 @@ from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.progress import Progress, Report
 from hyperflow.specs import TuneResult, TuneSpec, Value, format_value
 
+_GLANCE = 5.0  # seconds after which it looks whether time is left, which grows while trials wait in a queue
+
 
 def check(spec: TuneSpec) -> None:
     """Refuse an algorithm, or a setting of it, that this search has not got.
@@ -49,6 +51,7 @@ class Search:
 
     def run(self) -> TuneResult:
         """Run trials until the search has ended, well or badly."""
+        self._began = time.time()
         with studies.storage_errors(self._folder):
             self._study = studies.open_study(self._spec, self._folder, self._runner.survives)
             self._distributions = queues.distributions(self._spec)
@@ -59,7 +62,6 @@ class Search:
             return self._result()
 
     def _loop(self, pool: ThreadPoolExecutor, trials: Trials) -> None:
-        deadline = time.monotonic() + self._seconds_left()
         left = [] if self._is_over() else studies.unfinished(self._study)
         running = {pool.submit(trials.run, trial) for trial in left}
         while not self._is_over():
@@ -67,11 +69,11 @@ class Search:
                 running.add(pool.submit(trials.run, self._study.ask(self._distributions)))
             if not running:
                 return
-            ended, running = wait(running, max(0.0, deadline - time.monotonic()), FIRST_COMPLETED)
+            ended, running = wait(running, min(_GLANCE, max(0.0, self._seconds_left())), FIRST_COMPLETED)
             for future in ended:
                 future.result()
                 self._say()
-            if not ended:
+            if not ended and self._seconds_left() <= 0:
                 why = f"{len(self._ended())} of {self._spec.max_trials} trials had ended"
                 raise JobTimeout(
                     f"the search {self._spec.name} took more than {self._spec.timeout} s", why,
@@ -93,8 +95,8 @@ class Search:
 
     def _seconds_left(self) -> float:
         """Return how much time there is; where trials go on without the search, so does their time."""
-        began = studies.began(self._study) if self._runner.survives else time.time()
-        return began + self._spec.timeout - time.time()
+        began = studies.began(self._study) if self._runner.survives else self._began
+        return began + self._spec.timeout + self._runner.seconds_queued() - time.time()
 
     def _may_start(self, running: int) -> bool:
         return len(self._ended()) + running < self._spec.max_trials and self._queue.ready()

@@ -80,6 +80,9 @@ class Runner(Protocol):
             for_good: Whether the search is over.
         """
 
+    def seconds_queued(self) -> float:
+        """Return for how long all trials waited for their turn in a queue, which counts against no limit."""
+
     def last_words(self, number: int) -> str:
         """Say what is known of a trial that ended badly."""
 
