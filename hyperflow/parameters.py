@@ -58,8 +58,9 @@ class Parameters:
 
     data_source: str = _given(
         "auto",
-        "Where the data set is: a folder, or any URL fsspec reads, with the four IDX files; `auto` looks in the cache, "
-        "the system package's folder and the official address.",
+        "Where the data set is: a folder, or any URL fsspec reads, of four IDX files or of pictures in a folder for "
+        "each class; an archive of pictures; or an .npz. `auto` looks in the cache, the system package's folder and at "
+        "the official address.",
         rules.text,
     )
     dataset: str = _given(

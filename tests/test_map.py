@@ -20,6 +20,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "client/reply.py": ("client/test_access.py",),
     "client/v1.py": ("client/test_access.py",),
     "datasets/__main__.py": ("datasets/test_fetch.py",),
+    "datasets/arrays.py": ("datasets/test_pictures.py", "datasets/test_npz.py"),
+    "datasets/files.py": ("datasets/test_sources.py",),
     "demo/gallery.py": (
         "demo/test_predictor.py",
         "browser/test_demo_page.py",
@@ -96,7 +98,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "fashion/events.py": ("fashion/test_train.py",),
     "fashion/export.py": ("fashion/test_train.py",),
     "fashion/learning.py": ("fashion/test_train.py",),
-    "fashion/network.py": ("fashion/test_train.py",),
     "fashion/recipes.py": ("fashion/test_train.py", "fashion/test_onnx.py"),
     "fashion/watch.py": ("fashion/test_train.py",),
     "pod.py": ("datasets/test_sources.py",),
@@ -183,6 +184,7 @@ whole programs."""
 
 WHOLE: tuple[str, ...] = (
     "demo/test_manifests.py",
+    "runner/test_own_data.py",
     "runner/test_month.py",
     "test_map.py",
     "test_version.py",

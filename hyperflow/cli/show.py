@@ -124,7 +124,8 @@ def answers(answers: Any, labels: Any, classes: Sequence[str]) -> None:
     for index, row in enumerate(answers[:20]):
         read = int(row.argmax())
         colour = "green" if read == labels[index] else "red"
-        table.add_row(str(index), classes[labels[index]], f"[{colour}]{classes[read]}[/]", f"{row[read]:.3f}")
+        label, answer = escape(classes[labels[index]]), escape(classes[read])
+        table.add_row(str(index), label, f"[{colour}]{answer}[/]", f"{row[read]:.3f}")
     console.print(table)
 
 

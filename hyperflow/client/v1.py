@@ -14,12 +14,18 @@ from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint
 
 _BODY_SHOWN = 500
+_MOST_IMAGES, _MOST_NUMBERS = 256, 1 << 18  # of a request: the predictor takes 2 MB, and a number has up to 5 bytes
 _LARGEST = 1e300  # neither infinite nor not a number, and no integer that a float cannot hold
 
 
 def predict_url(endpoint: Endpoint) -> str:
     """Return the address that a service's predictions are asked at."""
     return f"{endpoint.url}/v1/models/{endpoint.name}:predict"
+
+
+def images_a_request(images: npt.NDArray[np.uint8]) -> int:
+    """Return how many images of a kind one request may carry, 1 to 256; predictors bound its length."""
+    return max(1, min(_MOST_IMAGES, _MOST_NUMBERS // int(images[0].size)))
 
 
 def probabilities(
@@ -32,7 +38,7 @@ def probabilities(
 
     Args:
         endpoint: Where to ask.
-        images: Raw pixels 0–255, uint8 [n, height, width].
+        images: Raw pixels 0–255, uint8 [n, height, width] or [n, height, width, 3].
         access: How requests get there; by default as the environment says.
         seconds: How long an answer may take.
 

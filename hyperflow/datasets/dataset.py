@@ -2,9 +2,10 @@
 
     data/<dataset>/<digest>/
         {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz
-        dataset.json                    name, digest, counts, class names, MD5 of the files, source
+        dataset.json                    name, digest, shape, counts, class names, MD5 of the files, source
 
-The digest is that of the unpacked contents, so it does not depend on who packed them.
+Pictures and arrays are made into such files too; images in colour have a fourth dimension, of 3. The digest is that of
+the unpacked contents, and of class names where the source has them, so it does not depend on who packed them.
 `python -m hyperflow.datasets` fetches Fashion-MNIST into the user's cache (docs/decisions/fashion-mnist-digests.md).
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,15 +23,15 @@ import numpy as np
 
 from hyperflow import volume
 from hyperflow.datasets import fashion_mnist, sources
+from hyperflow.datasets.arrays import Shape, check_shape, shape_of
+from hyperflow.datasets.files import FILES, Found
 from hyperflow.datasets.idx import GZIP_MAGIC, Bytes, pack, parse_idx, read_idx, unpack
-from hyperflow.datasets.sources import FILES, Found
 from hyperflow.errors import DataError, InvalidParameter
 from hyperflow.specs import DataRef
 from hyperflow.volume import paths
 
 Split = Literal["train", "test"]
 
-IMAGE_SHAPE = (28, 28)
 DESCRIPTION = "dataset.json"
 
 _PREFIX: Mapping[Split, str] = {"train": "train", "test": "t10k"}
@@ -42,12 +43,13 @@ class Dataset(DataRef):
     """A verified data set on the volume, and its contents."""
 
     def images(self, split: Split) -> Bytes:
-        """Read the images of a split: [n, rows, columns] of 0 to 255.
+        """Read the images of a split: [n, height, width], or [n, height, width, 3] in colour, of 0 to 255.
 
         Raises:
             DataError: The file is damaged.
         """
-        return read_idx(Path(self.path) / f"{_images(split)}.gz")
+        images = read_idx(Path(self.path) / f"{_images(split)}.gz")
+        return images if self.shape[2] > 1 else images.reshape(-1, *self.shape[:2])
 
     def labels(self, split: Split) -> Bytes:
         """Read the labels of a split: [n].
@@ -62,7 +64,8 @@ def load(source: str, dataset: str) -> Dataset:
     """Find a data set, check it, and put it on the volume unless it is there already.
 
     Args:
-        source: `auto`, a folder, or any fsspec URL of one with the four files.
+        source: `auto`; a folder, or any fsspec URL of one, with the four files or with pictures; an archive of
+            pictures; or an .npz.
         dataset: The data set's name; `fashion-mnist` is checked against the published digests.
 
     Raises:
@@ -73,6 +76,8 @@ def load(source: str, dataset: str) -> Dataset:
     if not _NAME.fullmatch(dataset):
         raise InvalidParameter("dataset", dataset, "a name of at most 63 lower-case letters, digits and -")
     found = sources.find(source, dataset)
+    if found.note:
+        print(f"{found.place}: {found.note}", flush=True)
     description, files = _check(found, dataset)
     target = volume.data_path(dataset, str(description["digest"]))
     if not target.exists():
@@ -131,7 +136,13 @@ def _from_description(folder: Path, description: Mapping[str, Any]) -> Dataset:
         train_count=int(description["counts"]["train"]),
         test_count=int(description["counts"]["test"]),
         classes=tuple(str(name) for name in description["classes"]),
+        shape=_shape(description.get("shape", DataRef.shape)),
     )
+
+
+def _shape(sides: Sequence[int]) -> Shape:
+    height, width, channels = map(int, sides)
+    return height, width, channels
 
 
 def _check_stored(path: Path, expected: str) -> None:
@@ -149,6 +160,9 @@ def _load_again(folder: Path) -> str:
 
 def _check(found: Found, dataset: str) -> tuple[dict[str, object], dict[str, bytes]]:
     """Check what was found; return its description and the files as they shall be stored."""
+    if dataset == fashion_mnist.NAME and found.classes:
+        why = f"{dataset} is what was published under this name"
+        raise DataError(f"{found.place} is not Fashion-MNIST", why, "give the data set another name")
     contents, files = {}, {}
     for stem, (name, content) in zip(FILES, found.files.items(), strict=True):
         where = f"{found.place}/{name}"
@@ -161,9 +175,10 @@ def _check(found: Found, dataset: str) -> tuple[dict[str, object], dict[str, byt
     arrays = {stem: parse_idx(content, f"{found.place}/{stem}") for stem, content in contents.items()}
     description: dict[str, object] = {
         "name": dataset,
-        "digest": hashlib.sha256(b"".join(contents.values())).hexdigest()[:16],
+        "digest": _digest(contents.values(), found.classes),
+        "shape": _check_shape(arrays, found.place),
         "counts": {split: _check_split(arrays, split, found.place, dataset) for split in _PREFIX},
-        "classes": _check_classes(arrays, found.place, dataset),
+        "classes": _check_classes(arrays, found, dataset),
         "md5": {name: _md5(content) for name, content in files.items()},
         "source": found.place,
     }
@@ -184,11 +199,23 @@ def _check_listed(found: Found, name: str, content: bytes) -> None:
                 raise DataError(f"{found.place}/{name} is damaged", why, "get the file again")
 
 
+def _digest(contents: Iterable[bytes], classes: Sequence[str]) -> str:
+    names = "\0".join(classes).encode()
+    return hashlib.sha256(b"".join([*contents, names])).hexdigest()[:16]
+
+
+def _check_shape(arrays: Mapping[str, Bytes], place: str) -> Shape:
+    train, test = (arrays[_images(split)] for split in _PREFIX)
+    for split, images in zip(_PREFIX, (train, test), strict=True):
+        check_shape(f"{place}/{_images(split)}", images.shape[1:])
+    if shape_of(train) != shape_of(test):
+        why = f"those of train are {list(train.shape[1:])}, those of test {list(test.shape[1:])}"
+        raise DataError(f"{place}: train and test have images of different shapes", why, "give images of one shape")
+    return shape_of(train)
+
+
 def _check_split(arrays: Mapping[str, Bytes], split: Split, place: str, dataset: str) -> int:
     images, labels = arrays[_images(split)], arrays[_labels(split)]
-    if images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
-        why = f"its dimensions are {list(images.shape)}, not [n, 28, 28]"
-        raise DataError(f"{place}/{_images(split)} has images of another shape", why, "give images of 28 x 28 pixels")
     if labels.ndim != 1 or len(labels) != len(images):
         why = f"{len(images)} images and labels of dimensions {list(labels.shape)}"
         raise DataError(f"{place}: images and labels of {split} do not match", why, "give files that belong together")
@@ -199,7 +226,8 @@ def _check_split(arrays: Mapping[str, Bytes], split: Split, place: str, dataset:
     return len(images)
 
 
-def _check_classes(arrays: Mapping[str, Bytes], place: str, dataset: str) -> list[str]:
+def _check_classes(arrays: Mapping[str, Bytes], found: Found, dataset: str) -> list[str]:
+    place = found.place
     known = np.unique(arrays[_labels("train")])
     count = int(known[-1]) + 1
     if len(known) != count or count < 2:
@@ -207,8 +235,11 @@ def _check_classes(arrays: Mapping[str, Bytes], place: str, dataset: str) -> lis
         raise DataError(f"{place}: labels are not contiguous", why, "number the classes from 0")
     if (strange := int(arrays[_labels("test")].max())) >= count:
         raise DataError(f"{place}: test has a class that train has not", f"label {strange}", "give files that match")
+    if found.classes and len(found.classes) != count:
+        why = f"{len(found.classes)} names, labels from 0 to {count - 1}"
+        raise DataError(f"{place}: the class names do not match the labels", why, "give one name for each class")
     if dataset != fashion_mnist.NAME:
-        return [str(label) for label in range(count)]
+        return list(found.classes) or [str(label) for label in range(count)]
     if count != len(fashion_mnist.CLASSES):
         raise DataError(f"{place}: wrong number of classes", f"{count}, not 10", "get the files again")
     return list(fashion_mnist.CLASSES)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hyperflow import volume
 from hyperflow.datasets import fashion_mnist, sources
+from hyperflow.datasets.files import FILES, Found
 from hyperflow.errors import DataError, Unavailable
 
 PACKAGE = "dataset-fashion-mnist"
@@ -90,16 +91,16 @@ def _run(command: list[str], folder: Path) -> None:
         raise Unavailable(f"`{' '.join(command)}` failed", f"it ran for {_SECONDS} seconds") from error
 
 
-def _check(found: sources.Found) -> Mapping[str, bytes]:
+def _check(found: Found) -> Mapping[str, bytes]:
     """Return the files in their published form, each checked."""
     files = {}
-    for stem, (name, content) in zip(sources.FILES, found.files.items(), strict=True):
+    for stem, (name, content) in zip(FILES, found.files.items(), strict=True):
         fashion_mnist.check(stem, content, f"{found.place}/{name}")
         files[f"{stem}.gz"] = fashion_mnist.canonical(stem, content)
     return files
 
 
-def _keep(found: sources.Found, cache: Path) -> Path:
+def _keep(found: Found, cache: Path) -> Path:
     files = _check(found)
     with volume.staged(cache) as folder:
         for name, content in files.items():

@@ -44,9 +44,14 @@ def read_idx(path: Path) -> Bytes:
 
 def write_idx(path: Path, array: Bytes) -> None:
     """Write an array, packed if the name ends in `.gz`; the same array always gives the same bytes."""
-    header = struct.pack(">HBB", 0, _UNSIGNED_BYTE, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    content = header + array.astype(np.uint8, casting="safe").tobytes()
+    content = to_idx(array)
     path.write_bytes(pack(content) if path.suffix == ".gz" else content)
+
+
+def to_idx(array: Bytes) -> bytes:
+    """Return an array as a file's content, not packed."""
+    header = struct.pack(">HBB", 0, _UNSIGNED_BYTE, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(np.uint8, casting="safe").tobytes()
 
 
 def parse_idx(content: bytes, name: str) -> Bytes:

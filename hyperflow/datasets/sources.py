@@ -1,4 +1,4 @@
-"""Where a data set's four files come from: a folder, a URL, the cache, the system's package or its publisher.
+"""Where a data set comes from: a folder, an archive, an .npz, a URL, the cache, the system's package or its publisher.
 
 What is read here is not trusted yet: sizes and times are bounded, the content is judged in `hyperflow.datasets`.
 """
@@ -6,17 +6,13 @@ What is read here is not trusted yet: sizes and times are bounded, the content i
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-import tenacity
+from typing import TYPE_CHECKING
 
 from hyperflow import pod, volume
-from hyperflow.datasets import fashion_mnist
-from hyperflow.datasets.places import FILE_SECONDS, open_place, read_errors
+from hyperflow.datasets import fashion_mnist, own
+from hyperflow.datasets.files import FILES, Found, read_file
+from hyperflow.datasets.places import open_place, read_errors
 from hyperflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,33 +20,12 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "HYPERFLOW_DATA_SOURCE"
 AUTO = "auto"
-FILES = tuple(fashion_mnist.MD5)
 CHECKSUMS = ("SHA256SUMS", "MD5SUMS")
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where the Debian and Ubuntu package `dataset-fashion-mnist` has its files."""
 
 OFFICIAL_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-
-MAX_FILE_BYTES = 256 << 20
-ATTEMPTS = 3
-
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Found:
-    """A data set's files as they were found.
-
-    Args:
-        place: Where.
-        files: Content by file name, packed or not, in the order of `FILES`.
-        checksums: Content of the lists of checksums beside them, by file name.
-    """
-
-    place: str
-    files: Mapping[str, bytes]
-    checksums: Mapping[str, bytes]
 
 
 def cache_folder(dataset: str) -> Path:
@@ -70,13 +45,17 @@ def places(source: str, dataset: str) -> list[str]:
 
 
 def find(source: str, dataset: str) -> Found:
-    """Read the four files from the first place that has them.
+    """Read the four files from the first place that has them, or make them of what the one place named has.
 
     Raises:
-        DataError: No place has them all; the message lists every place and what it lacked.
+        DataError: No place has them all, and the message lists every place and what it lacked; or what the place named
+            has cannot be made into a data set.
     """
     tried, remedies = [], []
-    for place in places(source, dataset):
+    to_try = places(source, dataset)
+    if len(to_try) == 1 and (made := own.read(to_try[0])):
+        return made
+    for place in to_try:
         try:
             return read_folder(place)
         except DataError as error:
@@ -94,7 +73,7 @@ def _remedy(dataset: str) -> str:
             f"give data_source a URL that the cluster reaches, of a folder with {files}; or put these files on the "
             f"claim, from a notebook for example, and give the folder as pods see it, as in {folder}"
         )
-    remedy = f"give a folder or URL with {files}, in data_source or {ENVIRONMENT}"
+    remedy = f"give a folder or URL with {files}, or of pictures, in data_source or {ENVIRONMENT}"
     if dataset == fashion_mnist.NAME:
         remedy = f"run `make data`, or `apt-get install dataset-fashion-mnist`, or {remedy}"
     return remedy
@@ -122,7 +101,7 @@ def _first(
 ) -> tuple[str, bytes] | tuple[str, None]:
     for name in names:
         try:
-            return name, _read(system, f"{folder}/{name}")
+            return name, read_file(system, f"{folder}/{name}")
         except (FileNotFoundError, NotADirectoryError) as error:
             if unreachable := _unreachable(error):
                 remedy = "correct the address, or see that this machine reaches it"
@@ -130,33 +109,6 @@ def _first(
         except read_errors(place) as error:
             raise DataError(f"{place}/{name} cannot be read", f"{type(error).__name__}: {error}") from error
     return names[-1], None
-
-
-def _read(system: AbstractFileSystem, path: str) -> bytes:
-    """Read one file, trying again where the fault may pass."""
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_may_pass),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=4, jitter=0.5),
-        reraise=True,
-    )
-    return retrying(_read_once, system, path)
-
-
-def _read_once(system: AbstractFileSystem, path: str) -> bytes:
-    with system.open(path, "rb") as file:
-        return b"".join(_chunks(file, path))
-
-
-def _chunks(file: BinaryIO, path: str) -> Iterator[bytes]:
-    deadline, size = time.monotonic() + FILE_SECONDS, 0
-    while chunk := file.read(_CHUNK):
-        size += len(chunk)
-        if size > MAX_FILE_BYTES:
-            raise DataError(f"{path} is too large", f"more than {MAX_FILE_BYTES} bytes were sent")
-        if time.monotonic() > deadline:
-            raise DataError(f"{path} cannot be read", f"it took more than {FILE_SECONDS} seconds")
-        yield chunk
 
 
 def _unreachable(error: OSError) -> str:
@@ -171,11 +123,3 @@ def _is_of_the_network(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in ("aiohttp", "asyncio", "socket") or isinstance(
         error, (ConnectionError, TimeoutError)
     )
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Tell a network's fault from a disk's or a wrong path."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError, DataError)):
-        return False
-    status = getattr(error, "status", None)
-    return status is None or status in (408, 425, 429) or status >= 500

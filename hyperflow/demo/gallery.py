@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperflow import datasets, volume
+from hyperflow import client, datasets, volume
 from hyperflow.datasets import Dataset
-from hyperflow.demo.pictures import Pixels
+from hyperflow.demo.pictures import Form, Pixels
 from hyperflow.demo.predictor import Predictor, Probabilities
 from hyperflow.errors import DataError, InvalidParameter
 
 NO_SOURCE = "none"
 SHOWN = 20
 ASKED_FOR_MISREAD = 256
-"""How many images are asked about in one request to find misread ones; predictors take no more."""
+"""How many images are asked about to find misread ones; fewer where they are large."""
+
+_REQUESTS = 8
+_DARK = 64
 
 
 def find_dataset(dataset: str, source: str) -> Dataset:
@@ -59,13 +62,15 @@ class Gallery:
     """The test images of a data set.
 
     Args:
-        images: uint8 [n, rows, columns].
+        images: uint8 [n, height, width] or [n, height, width, 3].
         labels: uint8 [n].
         classes: Class names.
     """
 
     def __init__(self, images: Pixels, labels: Pixels, classes: Sequence[str]) -> None:
         self.images, self.labels, self.classes = images, labels, tuple(classes)
+        light_on_black = images.ndim == 3 and bool(np.median(images) < _DARK)
+        self.form = Form(images.shape[1:], light_on_black)
         self._random = np.random.default_rng()
 
     def __getitem__(self, index: object) -> tuple[Pixels, int]:
@@ -100,7 +105,8 @@ class Gallery:
         Raises:
             JobFailed: It gives no answer.
         """
-        judged = self.judged(predictor, self.sample(ASKED_FOR_MISREAD))
+        most = min(ASKED_FOR_MISREAD, _REQUESTS * client.images_a_request(self.images))
+        judged = self.judged(predictor, self.sample(max(SHOWN, most)))
         assert judged.answers is not None
         chosen = np.asarray(judged.indices)
         wrong = np.flatnonzero(judged.answers.argmax(axis=1) != self.labels[chosen])

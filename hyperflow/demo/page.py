@@ -10,7 +10,7 @@ import gradio as gr
 from hyperflow.datasets import fashion_mnist
 from hyperflow.demo import pictures, views
 from hyperflow.demo.gallery import Gallery, Selection
-from hyperflow.demo.pictures import Pixels
+from hyperflow.demo.pictures import Form, Pixels
 from hyperflow.demo.predictor import Metadata, Predictor
 from hyperflow.errors import HyperflowError, JobFailed
 
@@ -37,6 +37,7 @@ class Page:
     def __init__(self, predictor: Predictor, gallery: Gallery | None) -> None:
         self.predictor, self.gallery = predictor, gallery
         self.classes = gallery.classes if gallery else fashion_mnist.CLASSES
+        self.form = gallery.form if gallery else Form()
 
     def blocks(self) -> Any:
         """Lay the page out."""
@@ -47,9 +48,9 @@ class Page:
                     with gr.Tab("Test images"):
                         images = self._image_tab()
                     with gr.Tab("Draw"):
-                        canvas = _part("draw")
+                        canvas = self._part("draw")
                     with gr.Tab("Upload"):
-                        upload = _part("upload")
+                        upload = self._part("upload")
                 with gr.Column(scale=5, min_width=320, elem_id="answers"):
                     answer = gr.HTML(_INVITATION, elem_id="answer")
             for part in (images, canvas, upload):
@@ -106,22 +107,21 @@ class Page:
             LOGGER.warning("%s", error)
             return views.trouble(error)
 
+    def _part(self, name: str) -> Any:
+        template, script = views.part(name, self.form), views.asset(f"{name}.js")
+        return gr.HTML(html_template=template, js_on_load=script, apply_default_css=False, elem_id=name)
+
     def _asked(self, sent: object) -> tuple[Pixels, int | None]:
         sent = sent if isinstance(sent, dict) else {}
         if "index" in sent and self.gallery:
             return self.gallery[sent["index"]]
-        return pictures.to_input(pictures.from_data_url(sent.get("picture"))), None
+        return pictures.to_input(pictures.from_data_url(sent.get("picture")), self.form), None
 
 
 def theme() -> Any:
     """Return the page's look: the visitor's own fonts, so that none is fetched."""
     fonts, mono = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=mono)
-
-
-def _part(name: str) -> Any:
-    template, script = views.asset(f"{name}.html"), views.asset(f"{name}.js")
-    return gr.HTML(html_template=template, js_on_load=script, apply_default_css=False, elem_id=name)
 
 
 _QUIET = {"api_visibility": "private", "show_progress": "hidden"}

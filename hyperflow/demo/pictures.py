@@ -1,8 +1,10 @@
-"""Turns a visitor's picture into what the model saw in training: 28×28 grey pixels, light on black, filling the frame.
+"""Turns a visitor's picture into what the model saw in training.
 
-Fashion-MNIST was made from photographs on a plain ground: cropped to the garment, shrunk until the
-longer side had 28 pixels, centred, negated. The same is done here, so that the model meets what it
-knows. What is sent is hostile until it has passed `read`.
+Most data sets have pictures as they were taken: as much of the picture's middle as has the proportions of the model's
+pictures is brought to their size. Fashion-MNIST has 28×28 grey pixels, light on black, filling the frame. It was made
+from photographs on a plain ground: cropped to the garment, shrunk until the longer side had 28 pixels, centred,
+negated. The same is done here, so that the model meets what it knows. What is sent is hostile until it has passed
+`read`.
 """
 
 from __future__ import annotations
@@ -12,16 +14,17 @@ import binascii
 import io
 import struct
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from hyperflow.datasets import IMAGE_SHAPE
 from hyperflow.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 Ink = npt.NDArray[np.float64]
+
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 2 << 20
@@ -31,6 +34,24 @@ _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Ima
 _ENOUGH = (560, 560)
 _CONTENT = 0.05 * 255
 """How far from the background a pixel has to be to count as content; the makers of Fashion-MNIST took the same."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What pictures a model takes.
+
+    Args:
+        shape: Height and width in pixels; and 3 where they have colours.
+        light_on_black: Whether they are grey things on black that fill the frame, as Fashion-MNIST's are.
+    """
+
+    shape: tuple[int, ...] = (28, 28)
+    light_on_black: bool = True
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether there are colours."""
+        return len(self.shape) > 2
 
 
 def from_data_url(url: object) -> Image.Image:
@@ -69,29 +90,43 @@ def read(content: bytes) -> Image.Image:
         raise _refused("it cannot be decoded") from error
 
 
-def to_input(picture: Image.Image) -> Pixels:
+def to_input(picture: Image.Image, form: Form = Form()) -> Pixels:
     """Make the model's input of a picture; one that has its form already stays as it is.
 
     Raises:
-        DataError: There is nothing in it but background.
+        DataError: There is nothing in it but background, where that is what is taken away.
     """
+    return _ink_of(picture, form.shape) if form.light_on_black else _middle_of(picture, form)
+
+
+def _middle_of(picture: Image.Image, form: Form) -> Pixels:
+    height, width = form.shape[:2]
+    if not form.has_colours and picture.mode.startswith("I"):
+        picture = Image.fromarray(_grey(picture).round().astype(np.uint8))
+    layer = picture.convert("RGBA")
+    paper = Image.new("RGBA", layer.size, "white")
+    flat = Image.alpha_composite(paper, layer).convert("RGB" if form.has_colours else "L")
+    return np.asarray(ImageOps.fit(flat, (width, height), Image.Resampling.LANCZOS))
+
+
+def _ink_of(picture: Image.Image, shape: tuple[int, ...]) -> Pixels:
     grey = _grey(picture)
     background = _background(grey)
-    if grey.shape == IMAGE_SHAPE and background < _CONTENT:
+    if grey.shape == shape and background < _CONTENT:
         return grey.round().astype(np.uint8)
     ink = _crop(_ink(grey, background))
-    rows, columns = IMAGE_SHAPE
+    rows, columns = shape
     shrink = max(ink.shape[0] / rows, ink.shape[1] / columns)
     height, width = (max(1, round(side / shrink)) for side in ink.shape)
     small = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
     top, left = (rows - height) // 2, (columns - width) // 2
-    pixels = np.zeros(IMAGE_SHAPE, np.uint8)
+    pixels = np.zeros(shape, np.uint8)
     pixels[top : top + height, left : left + width] = np.asarray(small).round().clip(0, 255)
     return pixels
 
 
 def to_data_url(pixels: Pixels) -> str:
-    """Write grey pixels as a PNG in a `data:` URL."""
+    """Write pixels as a PNG in a `data:` URL."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return f"data:image/png;{_PREFIX}{base64.b64encode(buffer.getvalue()).decode()}"

@@ -70,13 +70,13 @@ class Predictor:
         """Return each image's probabilities of the classes.
 
         Args:
-            images: uint8 [n, rows, columns].
+            images: uint8 [n, height, width] or [n, height, width, 3]; as many as one request carries are sent in one.
 
         Raises:
             JobFailed: There is no answer, or none of finite numbers.
             JobTimeout: It takes too long.
         """
-        return np.asarray(self._within(lambda endpoint: client.probabilities(endpoint, images)), dtype=np.float64)
+        return np.asarray(self._within(lambda endpoint: _probabilities(endpoint, images)), dtype=np.float64)
 
     def describe(self) -> Metadata:
         """Return what the predictor says of its model.
@@ -105,6 +105,12 @@ class Predictor:
             url = parts._replace(netloc=f"{parts.netloc}:{_POD_PORT}").geturl()
             self._endpoint = replace(self._endpoint, url=url)
             return call(self._endpoint)
+
+
+def _probabilities(endpoint: Endpoint, images: Pixels) -> list[list[float]]:
+    batch = client.images_a_request(images)
+    starts = range(0, len(images), batch)
+    return [row for start in starts for row in client.probabilities(endpoint, images[start : start + batch])]
 
 
 def _describe(endpoint: Endpoint) -> Metadata:

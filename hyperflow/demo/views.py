@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 
 from hyperflow.demo.gallery import Gallery, Selection
-from hyperflow.demo.pictures import Pixels, to_data_url
+from hyperflow.demo.pictures import Form, Pixels, to_data_url
 from hyperflow.demo.predictor import Metadata, Probabilities
 from hyperflow.errors import HyperflowError, JobFailed, JobTimeout
 
@@ -20,6 +20,11 @@ _AGAIN = "Try again in a moment. The operator finds the cause in the log of this
 def asset(name: str) -> str:
     """Read a file that the page is made of."""
     return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def part(name: str, form: Form) -> str:
+    """Return a part of the page where pictures are drawn or uploaded, as it is for the model's form of pictures."""
+    return _render(f"{name}.html.j2", colour=form.has_colours, garment=form.light_on_black)
 
 
 def card(name: str, metadata: Metadata | None) -> str:
@@ -43,7 +48,7 @@ def answer(image: Pixels, probabilities: Probabilities, classes: Sequence[str], 
     ]
     known = label if label is not None and label < len(shown) else None
     read = int(probabilities.argmax())
-    return _render("answer.html.j2", image=to_data_url(image), classes=shown, read=read, label=known)
+    return _render("answer.html.j2", image=to_data_url(image), classes=shown, read=read, label=known, form=_form(image))
 
 
 def trouble(error: HyperflowError) -> str:
@@ -71,6 +76,11 @@ def _entries(images: Gallery, selection: Selection) -> Iterator[dict[str, object
             misread_as = "" if read == label else _class(images.classes, read)
         title = f"{name}, read as {misread_as}" if misread_as else name
         yield {"index": index, "image": to_data_url(image), "label": name, "misread_as": misread_as, "title": title}
+
+
+def _form(image: Pixels) -> str:
+    height, width = image.shape[:2]
+    return f"{width} by {height} {'grey ' if image.ndim == 2 else ''}pixels"
 
 
 def _class(classes: Sequence[str], index: int) -> str:

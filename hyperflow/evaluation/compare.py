@@ -25,8 +25,6 @@ Classes = npt.NDArray[np.uint8]
 
 PAIRED, UNPAIRED = "McNemar's exact test, one-sided", "z-test of two proportions, one-sided"
 
-_BATCH = 200  # images a request: below the predictor's limit of instances and of bytes
-
 
 def paired(candidate: Classes, serving: Classes, labels: Classes) -> Comparison:
     """Compare two models' answers image by image."""
@@ -79,8 +77,9 @@ def ask(endpoint: Endpoint, images: Classes, stage: str) -> Classes:
         JobFailed: There is no answer, or not one of the right form.
     """
     answers: list[int] = []
-    for start in range(0, len(images), _BATCH):
-        rows = client.probabilities(endpoint, images[start : start + _BATCH])
+    batch = client.images_a_request(images)
+    for start in range(0, len(images), batch):
+        rows = client.probabilities(endpoint, images[start : start + batch])
         answers += [int(np.argmax(row)) for row in rows]
         text = f"asked the serving model (run {endpoint.model.run_id}) for {len(answers)} images"
         progress.to_stdout(progress.Progress(stage, len(answers), len(images), text))

@@ -50,7 +50,7 @@ def run(
 
     Args:
         endpoint: Where to ask.
-        images: Raw pixels 0–255, uint8 [n, height, width].
+        images: Raw pixels 0–255, uint8 [n, height, width] or [n, height, width, 3].
         labels: Their classes, uint8 [n].
         access: How requests get there; by default as the environment says.
         seconds: How long an answer may take.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import tensorflow as tf
 from hyperflow import volume
 from hyperflow.errors import InvalidParameter, Unavailable
 from hyperflow.fashion import onnx
-from hyperflow.fashion.network import PIXELS, Array, Network
+from hyperflow.fashion.network import Array, Network
 from hyperflow.fashion.recipes import RECIPES
 from hyperflow.volume.paths import EVALUATION
 
@@ -32,7 +33,7 @@ def save(
         model: The network's name among the recipes.
         weights: Those of the network, in its order.
         evaluation: What came of its test.
-        images: The test images.
+        images: The test images, [n, height, width, channels].
         probabilities: What the network answers to them, and the copy must answer too.
 
     Raises:
@@ -40,7 +41,7 @@ def save(
         Conflict: Something that is not a model stands in the way.
     """
     with volume.staged(Path(path)) as folder:
-        module = _served(model, probabilities.shape[1], weights)
+        module = _served(Network(RECIPES[model], probabilities.shape[1], shape=images.shape[1:]), weights)
         try:
             tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
         except tf.errors.OpError as error:
@@ -66,16 +67,16 @@ def read_evaluation(path: str) -> dict[str, Any]:
     return evaluation
 
 
-def _served(model: str, classes: int, weights: Sequence[Array]) -> tf.Module:
-    # Built anew outside of any strategy, so that the file is the same whoever trained. The weights go in as constants:
-    # variables would carry an attribute (`debug_name`) that the TensorFlow Serving of KServe, 2.6, does not know.
-    network = Network(RECIPES[model], classes)
-
+def _served(network: Network, weights: Sequence[Array]) -> tf.Module:
+    # The network is one built outside of any strategy, so that the file is the same whoever trained. The weights go in
+    # as constants: variables would carry an attribute (`debug_name`) that the TensorFlow Serving of KServe, 2.6, does
+    # not know.
     def serve(flatten_input: tf.Tensor) -> dict[str, tf.Tensor]:
         constants = [tf.constant(value) for value in weights]
         with keras.StatelessScope(list(zip(network.weights, constants, strict=True))):
             return {OUTPUT: network.probabilities(flatten_input)}
 
     module = tf.Module()
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, PIXELS], tf.float32, name=INPUT)])
+    numbers = math.prod(network.shape)
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, numbers], tf.float32, name=INPUT)])
     return module

@@ -16,21 +16,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hyperflow.datasets import IMAGE_SHAPE
 from hyperflow.datasets.idx import Bytes
 from hyperflow.errors import InvalidParameter
 from hyperflow.fashion.arguments import Arguments
-from hyperflow.fashion.network import PIXELS, Array, Network
+from hyperflow.fashion.network import Array, Network
 from hyperflow.fashion.recipes import RECIPES
 
-_EVALUATION_BATCH = 1000
+_EVALUATION_BATCH, _EVALUATION_NUMBERS = 1000, 4 << 20  # the second bounds the memory where images are large
 _FLAGS = Path("/proc/cpuinfo")
 _ORDER, _MIRROR, _DROPOUT, _MOVE = range(4)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images with their labels."""
+    """Images, [n, height, width, channels], with their labels, [n]."""
 
     pixels: Bytes
     labels: Bytes
@@ -76,12 +75,12 @@ class Learner:
         if self.batch < strategy.num_replicas_in_sync:
             raise InvalidParameter("batch_size", self.batch, f"at least the {strategy.num_replicas_in_sync} workers")
         self.steps = len(images.labels) // self.batch
-        self.pixels, self.labels = tf.constant(images.pixels[..., None]), tf.constant(images.labels)
+        self.pixels, self.labels = tf.constant(images.pixels), tf.constant(images.labels)
         halves = np.random.default_rng((arguments.seed, _MIRROR)).random(len(images.labels)) < 0.5
         self._mirrored_first = tf.constant(halves)
         keras.utils.set_random_seed(arguments.seed)
         with strategy.scope():
-            self.network = Network(self.recipe, classes, precision(arguments.precision))
+            self.network = Network(self.recipe, classes, precision(arguments.precision), images.pixels.shape[1:])
             self.optimizer = self._optimizer()
             self.optimizer.build(self.network.trained)
         self._run_epoch = tf.function(self._epoch)
@@ -96,8 +95,9 @@ class Learner:
 
     def probabilities(self, pixels: Bytes) -> Array:
         """Compute probabilities for any number of images."""
-        flat = pixels.reshape(-1, PIXELS)
-        batches = (flat[start : start + _EVALUATION_BATCH] for start in range(0, len(flat), _EVALUATION_BATCH))
+        flat = pixels.reshape(len(pixels), -1)
+        rows = max(1, min(_EVALUATION_BATCH, _EVALUATION_NUMBERS // flat.shape[1]))
+        batches = (flat[start : start + rows] for start in range(0, len(flat), rows))
         return np.concatenate([self._infer(tf.constant(batch)).numpy() for batch in batches])
 
     @property
@@ -192,12 +192,12 @@ class Learner:
 
 
 def _moved(pixels: tf.Tensor, draws: tf.Tensor, most: int) -> tf.Tensor:
-    """Move each of [n, height, width, 1] images by up to `most` pixels down or up and right or left; draws: [n, 2]."""
+    """Move each of [n, height, width, channels] images by up to `most` pixels to any side; draws: [n, 2]."""
     if not most:
         return pixels
     padded = tf.pad(pixels, [[0, 0], [most, most], [most, most], [0, 0]])
     starts = tf.cast(draws * (2 * most + 1), tf.int32)
-    for axis, side in enumerate(IMAGE_SHAPE, start=1):
+    for axis, side in enumerate(pixels.shape[1:3], start=1):
         padded = tf.gather(padded, starts[:, axis - 1, None] + tf.range(side), axis=axis, batch_dims=1)
     return padded
 

@@ -8,15 +8,13 @@ import keras
 import numpy.typing as npt
 import tensorflow as tf
 
-from hyperflow.datasets import IMAGE_SHAPE
 from hyperflow.fashion.convolution import Convolution, Exchange, Normalised
 from hyperflow.fashion.recipes import Recipe
 
 Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
 
-PIXELS = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
-
-# Mean and deviation of Fashion-MNIST's training pixels, scaled to 0..1.
+# Mean and deviation of Fashion-MNIST's training pixels, scaled to 0..1; near enough to those of other images.
 _MEAN, _DEVIATION = 0.286, 0.353
 
 
@@ -30,13 +28,15 @@ class Network:
         recipe: What it is made of.
         classes: Number of classes.
         precision: Of the convolutions while it learns: `float32` or `bfloat16`; all variables are float32.
+        shape: Height, width and channels of an image.
     """
 
-    def __init__(self, recipe: Recipe, classes: int, precision: str = "float32") -> None:
+    def __init__(self, recipe: Recipe, classes: int, precision: str = "float32", shape: Shape = (28, 28, 1)) -> None:
+        self.shape = shape
         self._mirrors = recipe.mirrors
         self._precision = tf.dtypes.as_dtype(precision)
-        self._convolutions = _convolutions(recipe)
-        width = _width(recipe)
+        self._convolutions = _convolutions(recipe, shape[-1])
+        width = _width(recipe, shape)
         hidden = _dense(width, recipe.units)
         self._before, self._after = ([], [hidden]) if self._convolutions else ([hidden], [])
         self._last = _dense(recipe.units, classes, activation=None)
@@ -61,7 +61,7 @@ class Network:
         """Compute the logits of a worker's share of a batch, and take in what normalisation must remember.
 
         Args:
-            pixels: [n, 28, 28, 1], 0 to 255.
+            pixels: [n, height, width, channels], 0 to 255.
             mask: [n, features], what dropout multiplies by.
             exchange: Sums over the workers; None where there is one.
         """
@@ -72,7 +72,7 @@ class Network:
 
     def probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
         """Compute probabilities of raw pixels, as they are served."""
-        images = tf.reshape(pixels, (-1, *IMAGE_SHAPE, 1))
+        images = tf.reshape(pixels, (-1, *self.shape))
         straight = self._answer(images)
         return (straight + self._answer(tf.reverse(images, axis=[2]))) / 2.0 if self._mirrors else straight
 
@@ -97,19 +97,19 @@ def _standardised(pixels: tf.Tensor) -> tf.Tensor:
     return (tf.cast(pixels, tf.float32) / 255.0 - _MEAN) / _DEVIATION
 
 
-def _convolutions(recipe: Recipe) -> list[Convolution]:
+def _convolutions(recipe: Recipe, before: int) -> list[Convolution]:
     made: list[Convolution] = []
     kind = Normalised if recipe.normalises else Convolution
     for block in recipe.blocks:
         for place, channels in enumerate(block):
-            made.append(kind(made[-1].channels if made else 1, channels, place == 0))
+            made.append(kind(made[-1].channels if made else before, channels, place == 0))
     return made
 
 
-def _width(recipe: Recipe) -> int:
+def _width(recipe: Recipe, shape: Shape) -> int:
     """Return how many values the convolutions give for one image."""
-    height, width = (side >> len(recipe.blocks) for side in IMAGE_SHAPE)
-    return height * width * (recipe.blocks[-1][-1] if recipe.blocks else 1)
+    height, width = (side >> len(recipe.blocks) for side in shape[:2])
+    return height * width * (recipe.blocks[-1][-1] if recipe.blocks else shape[2])
 
 
 def _dense(before: int, units: int, activation: str | None = "relu") -> keras.layers.Dense:

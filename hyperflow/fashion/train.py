@@ -23,7 +23,8 @@ import tensorflow as tf
 
 import hyperflow
 from hyperflow import metrics
-from hyperflow.datasets import open_dataset
+from hyperflow.datasets import Split, open_dataset
+from hyperflow.datasets.idx import Bytes
 from hyperflow.errors import DataError, HyperflowError, InvalidParameter
 from hyperflow.fashion import checkpoint, cluster, events, export, learning, scores
 from hyperflow.fashion.arguments import SCHEMA, Arguments, usage
@@ -135,7 +136,7 @@ class Training:
 
     def _prepare(self) -> tuple[Learner, Images]:
         """Split the data, build the network, and go on from a checkpoint where there is one."""
-        images = Images(self.dataset.images("train"), self.dataset.labels("train"))
+        images = Images(self._pixels("train"), self.dataset.labels("train"))
         learning_images, validation = learning.split(images, self.arguments)
         learner = Learner(self.member.strategy(), self.arguments, learning_images, len(self.dataset.classes))
         shorter = os.environ.get(checkpoint.FROM, "")
@@ -178,7 +179,7 @@ class Training:
     def _finish(self, learner: Learner, guard: threading.Lock) -> None:
         """Test, and save if this member leads; nobody leaves before that is done."""
         labels = self.dataset.labels("test")
-        images = self.dataset.images("test")
+        images = self._pixels("test")
         probabilities = learner.probabilities(images)
         results = scores.summarise(probabilities, labels, self.dataset.classes)
         evaluation = {**results, **self._about(), "weights_digest": learner.digest()}
@@ -207,6 +208,9 @@ class Training:
             "trainer_version": hyperflow.__version__,
             "workers": self.member.workers,
         }
+
+    def _pixels(self, split: Split) -> Bytes:
+        return self.dataset.images(split).reshape(-1, *self.dataset.shape)
 
     def _seconds(self) -> float:
         return self.earlier + time.monotonic() - self.started

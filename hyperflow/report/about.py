@@ -29,10 +29,17 @@ def about(run_id: str, kept: Records, ended: float) -> dict[str, Any]:
     }  # fmt: skip
     if kept.load_data:
         data = kept.load_data.dataset
-        made["data set"] = f"{data.name}, digest {data.digest}, {data.train_count} + {data.test_count} images"
+        made["data set"] = (
+            f"{data.name}, digest {data.digest}, {data.train_count} + {data.test_count} images, {_form(data.shape)}"
+        )
     if kept.train and (events := paths.training(run_id) / "tensorboard").is_dir():
         made["TensorBoard"] = f"tensorboard --logdir {events}"
     return {**made, "parameters": _texts(asked.values if asked else {})}
+
+
+def _form(shape: tuple[int, int, int]) -> str:
+    height, width, channels = shape
+    return f"{width} × {height} pixels, {'grey' if channels == 1 else 'in colour'}"
 
 
 def given(parameters: Mapping[str, str]) -> dict[str, str]:

@@ -69,10 +69,11 @@ def training(record: Train, dataset: Dataset) -> list[str]:
         sections.append(_render("classes.html.j2", evaluation=told, matrix=matrix))
     if told.misread:
         images = dataset.images("test")
+        negative = plots.is_negative(images)
         shown = [entry for entry in told.misread if entry.index < len(images)]
         entries = [
             {
-                "image": plots.picture(images[entry.index]), "label": told.classes[entry.label],
+                "image": plots.picture(images[entry.index], negative), "label": told.classes[entry.label],
                 "answer": told.classes[entry.predicted], "probability": entry.probability, "right": False,
             }
             for entry in shown
@@ -138,9 +139,10 @@ def answers(images: Any, labels: Any, probabilities: Any, classes: Sequence[str]
     """Show images with their labels and what the deployed model answered, wrong answers first."""
     read = probabilities.argmax(axis=1)
     order = np.argsort(read == labels, kind="stable")[:most]
+    negative = plots.is_negative(images)
     entries = [
         {
-            "image": plots.picture(images[i]), "label": classes[labels[i]], "answer": classes[read[i]],
+            "image": plots.picture(images[i], negative), "label": classes[labels[i]], "answer": classes[read[i]],
             "probability": float(probabilities[i, read[i]]), "right": bool(read[i] == labels[i]),
         }
         for i in order

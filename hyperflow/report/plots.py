@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _COLOUR = "#2563eb"
 _ACCENT = "#dc2626"
 _MUTED = "#94a3b8"
+_DARK = 64
 _DRAWING = threading.Lock()  # Matplotlib's fonts and settings are shared by all threads
 
 
@@ -133,7 +134,7 @@ def shares(drift: Drift, classes: Sequence[str]) -> str:
     places = np.arange(len(classes))
     axes.bar(places - 0.2, drift.expected, 0.4, color=_MUTED, label="training set")
     axes.bar(places + 0.2, drift.observed, 0.4, color=_COLOUR, label="answers")
-    axes.set_xticks(places, classes, rotation=45, ha="right")
+    axes.set_xticks(places, _plain(classes), rotation=45, ha="right")
     axes.legend(frameon=False)
     return _image(figure)
 
@@ -144,14 +145,19 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xticks(range(len(classes)), _plain(classes), rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), _plain(classes))
     if len(classes) <= 20:
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "#334155"
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
     return _image(figure)
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    """Keep Matplotlib from reading formulas in names."""
+    return [name.replace("$", r"\$") for name in names]
 
 
 def scored(record: Tune) -> list[tuple[Mapping[str, Value], float]]:
@@ -184,10 +190,19 @@ def _image(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def picture(pixels: Any) -> str:
-    """Draw one image: grey levels 0 to 255, [height, width]."""
+def is_negative(images: Any) -> bool:
+    """Tell whether grey images are light on black, as Fashion-MNIST's are; on paper they are shown the other way round.
+
+    Args:
+        images: Levels 0 to 255, [n, height, width] or, with colours, [n, height, width, 3].
+    """
+    return np.ndim(images) == 3 and bool(np.median(images) < _DARK)
+
+
+def picture(pixels: Any, negative: bool = False) -> str:
+    """Draw one image: levels 0 to 255, [height, width] or [height, width, 3]; a negative one as ink on paper."""
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
-    imsave(buffer, np.asarray(pixels), cmap="gray_r", vmin=0, vmax=255, format="png")
+    imsave(buffer, np.asarray(pixels), cmap="gray_r" if negative else "gray", vmin=0, vmax=255, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperflow.serving.limits import Limits
-from hyperflow.serving.tensors import Array, Model, RequestError, Tensors
+from hyperflow.serving.tensors import Array, Model, RequestError, Tensors, rows_a_call
 
 Observer = Callable[[Tensors, int, float], None]
 """Told of every batch answered: its outputs, its number of rows and the seconds that the model took."""
@@ -39,6 +39,7 @@ class Batcher:
 
     def __init__(self, model: Model, limits: Limits, observe: Observer) -> None:
         self._model, self._limits, self._observe = model, limits, observe
+        self._batch_rows = rows_a_call(model.inputs, limits.batch_rows)
         self._queue: deque[_Waiting] = deque()
         self._pending_rows = 0
         self._busy = False
@@ -84,7 +85,7 @@ class Batcher:
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         rows = 0
-        while self._queue and (not batch or rows + self._queue[0].rows <= self._limits.batch_rows):
+        while self._queue and (not batch or rows + self._queue[0].rows <= self._batch_rows):
             waiting = self._queue.popleft()
             self._pending_rows -= waiting.rows
             if not waiting.answer.done():  # given up meanwhile

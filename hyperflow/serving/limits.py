@@ -13,7 +13,7 @@ class Limits:
         body_bytes: Length of a body; parsed JSON takes up to twenty times that for a moment.
         rows: Instances in one request.
         pending_rows: Instances that may wait for the model, over all requests.
-        batch_rows: Instances in one call of the model.
+        batch_rows: Instances in one call of the model; fewer where they are large.
         receive_seconds: Time in which a request must have arrived.
         answer_seconds: Time in which the model must have answered.
         drain_seconds: Time that requests in flight get to end, once idle connections have been closed.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hyperflow.serving.folder import ModelError
-from hyperflow.serving.tensors import Array, Tensors, TensorSpec
+from hyperflow.serving.tensors import Array, Tensors, TensorSpec, rows_a_call
 from hyperflow.volume.paths import ONNX
 
 _TYPES = {"float": "float32", "double": "float64"}  # the others are called as in numpy
@@ -53,7 +53,7 @@ class OnnxModel:
             ModelError: It cannot answer.
         """
         with _explained("the model cannot answer"):
-            for rows in (1, batch_rows):
+            for rows in (1, rows_a_call(self.inputs, batch_rows)):
                 self.run({name: np.zeros((rows, *spec.shape), spec.dtype) for name, spec in self.inputs.items()})
 
 

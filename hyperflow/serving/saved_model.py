@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hyperflow.serving.folder import ModelError, newest_version
-from hyperflow.serving.tensors import Array, Tensors, TensorSpec
+from hyperflow.serving.tensors import Array, Tensors, TensorSpec, rows_a_call
 
 SIGNATURE = "serving_default"
 
@@ -55,7 +55,7 @@ class SavedModel:
             ModelError: It cannot answer.
         """
         with _explained("the model cannot answer"):
-            for rows in (1, batch_rows):
+            for rows in (1, rows_a_call(self.inputs, batch_rows)):
                 self.run({name: np.zeros((rows, *spec.shape), spec.dtype) for name, spec in self.inputs.items()})
 
 

@@ -34,6 +34,7 @@ DATATYPES: Mapping[str, np.dtype[Any]] = {
 }
 """The V2 protocol's names of the types that are numbers or booleans."""
 
+_CALL_NUMBERS = 1 << 20
 _DATATYPE_OF = {dtype: name for name, dtype in DATATYPES.items()}
 _JSON_TYPES = {"b": frozenset({bool}), "i": frozenset({int}), "u": frozenset({int}), "f": frozenset({int, float})}
 
@@ -67,12 +68,11 @@ class TensorSpec:
 
     @cached_property
     def shapes(self) -> frozenset[Shape]:
-        """The shapes in which an instance may come: as declared, flat, or as a square image of one channel."""
+        """The shapes in which an instance may come: as declared, flat, or as a square image of one channel or three."""
         size = math.prod(self.shape)
-        side = math.isqrt(size)
-        square = {(side, side), (side, side, 1)} if side * side == size and len(self.shape) == 1 else set()
+        squares = {*_square(size, 1), *_square(size, 3)} if len(self.shape) == 1 else set()
         bare = {self.shape[:-1]} if self.shape[-1:] == (1,) else set()
-        return frozenset({self.shape, (size,), *square, *bare})
+        return frozenset({self.shape, (size,), *squares, *bare})
 
     @cached_property
     def lists(self) -> int:
@@ -154,6 +154,20 @@ def to_array(numbers: Sequence[object], dtype: np.dtype[Any], name: str) -> Arra
             return np.array(numbers, dtype=dtype)
     except OverflowError:
         raise RequestError(f"input {name!r}: a number is out of the range of {_DATATYPE_OF[dtype]}") from None
+
+
+def rows_a_call(inputs: Mapping[str, TensorSpec], most: int) -> int:
+    """Return how many instances one call of a model takes: fewer than the most where they are large."""
+    size = sum(math.prod(spec.shape) for spec in inputs.values())
+    return max(1, min(most, _CALL_NUMBERS // max(size, 1)))
+
+
+def _square(size: int, channels: int) -> set[Shape]:
+    """Return the shapes of a square image that has so many numbers, if there is such an image."""
+    side = math.isqrt(size // channels)
+    if side * side * channels != size or size <= channels > 1:
+        return set()
+    return {(side, side), (side, side, 1)} if channels == 1 else {(side, side, channels)}
 
 
 def _shape_of(value: object, depth: int) -> Shape:

@@ -12,11 +12,12 @@ class DataRef:
     Args:
         name: Its name.
         path: Its folder.
-        digest: First 16 hexadecimal digits of the SHA-256 of its unpacked contents.
+        digest: First 16 hexadecimal digits of the SHA-256 of its unpacked contents, and of the class names that its
+            source has.
         train_count: Images to learn from.
         test_count: Images to test with.
         classes: Class names; a label is an index into them.
-        image_shape: Rows and columns of an image.
+        shape: Height, width and channels of an image; 1 channel is grey, 3 are red, green and blue.
     """
 
     name: str
@@ -25,4 +26,4 @@ class DataRef:
     train_count: int
     test_count: int
     classes: tuple[str, ...]
-    image_shape: tuple[int, int] = (28, 28)
+    shape: tuple[int, int, int] = (28, 28, 1)

@@ -12,6 +12,7 @@ def run(current: Step, parameters: Parameters) -> datasets.Dataset:
     """Find the data set, check it and keep it; once it is there, only check it."""
     dataset = datasets.load(parameters.data_source, parameters.dataset)
     current.keep(records.LoadData(dataset=dataset))
-    counts = f"{dataset.train_count} training and {dataset.test_count} test images"
+    form = " × ".join(map(str, dataset.shape))
+    counts = f"{dataset.train_count} training and {dataset.test_count} test images of {form}"
     current.say(f"{dataset.name}: {counts} at {dataset.path}")
     return dataset

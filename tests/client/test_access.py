@@ -16,6 +16,7 @@ import pytest
 from hyperflow import client
 from hyperflow.client import Access
 from hyperflow.errors import InvalidParameter, JobFailed, Unavailable
+from hyperflow.serving.limits import Limits
 from hyperflow.specs import Endpoint, ModelRef
 from tests.serving.gateway import Gateway
 from tests.serving.predictor import NAME, Predictor
@@ -232,3 +233,11 @@ def test_answer_that_trickles_is_given_up() -> None:
             client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", Access(), seconds=0.5)
         stop.set()
         sender.join(5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"), [((28, 28), 256), ((32, 32, 3), 85), ((512, 512), 1), ((1000, 1000, 3), 1)]
+)
+def test_a_request_carries_as_many_images_as_predictors_take(shape: tuple[int, ...], count: int) -> None:
+    assert client.images_a_request(np.zeros((1, *shape), np.uint8)) == count
+    assert count == 1 or count * np.prod(shape) * len("255, ") < Limits().body_bytes

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hyperflow import datasets
-from hyperflow.datasets import sources
+from hyperflow.datasets.files import FILES
 from hyperflow.datasets.idx import read_idx, write_idx
 from hyperflow.errors import DataError, InvalidParameter, Unavailable
 from tests.datasets.source import NAME, SMALL, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
@@ -22,7 +22,7 @@ def test_a_folder_is_loaded_whole(volume: Path) -> None:
     loaded = datasets.load(str(SMALL), NAME)
     assert Path(loaded.path) == volume / "data" / NAME / loaded.digest
     assert sorted(path.name for path in Path(loaded.path).iterdir()) == sorted(
-        ["dataset.json", *(f"{stem}.gz" for stem in sources.FILES)]
+        ["dataset.json", *(f"{stem}.gz" for stem in FILES)]
     )
     assert (loaded.train_count, loaded.test_count) == (1500, 500)
     assert loaded.classes == tuple("0123456789")
@@ -134,8 +134,8 @@ def _wrong_sum(folder: Path) -> None:
         (_empty, "t10k-labels"),
         (_fewer_labels, "1500 images"),
         (_no_images, "wrong number of images"),
-        (_other_shape, "28 x 28"),
-        (_swapped, "another shape"),
+        (_other_shape, "those of train are [28, 28], those of test [32, 32]"),
+        (_swapped, "another form"),
         (_class_missing, "not contiguous"),
         (_one_class, "at least two classes"),
         (_strange_test_label, "label 10"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from hyperflow import datasets
 from hyperflow.datasets import fashion_mnist, sources
+from hyperflow.datasets.files import FILES
 from hyperflow.errors import DataError
 from tests.datasets.source import SMALL, TRAIN_IMAGES
 
@@ -36,7 +38,7 @@ def test_the_real_files_have_the_published_digests_with_and_without_their_header
     assert REAL is not None
     stripped = tmp_path / "stripped"
     stripped.mkdir()
-    for stem in sources.FILES:
+    for stem in FILES:
         content = fashion_mnist.canonical(stem, (REAL / f"{stem}.gz").read_bytes())
         assert hashlib.md5(content).hexdigest() == fashion_mnist.MD5[stem]
         header = 10 + len(stem) + 1
@@ -44,6 +46,23 @@ def test_the_real_files_have_the_published_digests_with_and_without_their_header
     loaded = datasets.load(str(stripped), "fashion-mnist")
     assert (loaded.train_count, loaded.test_count) == (60_000, 10_000)
     assert loaded.classes[9] == "Ankle boot"
-    assert (
-        hashlib.md5((Path(loaded.path) / TRAIN_IMAGES).read_bytes()).hexdigest() == "8d4fb7e6c68d591d4c3dfef9ec88bf0d"
-    )
+    assert (loaded.digest, loaded.shape) == ("14410854cf7a2894", (28, 28, 1))
+    for stem in FILES:
+        stored = (Path(loaded.path) / f"{stem}.gz").read_bytes()
+        assert hashlib.md5(stored).hexdigest() == fashion_mnist.MD5[stem]
+
+
+def test_the_small_data_set_lies_on_the_volume_as_it_did_before_there_were_other_shapes() -> None:
+    loaded = datasets.load(str(SMALL), "small")
+    assert loaded.digest == "0e73691001f6ef50"
+    for stem in FILES:
+        assert (Path(loaded.path) / f"{stem}.gz").read_bytes() == (SMALL / f"{stem}.gz").read_bytes()
+
+
+def test_a_volume_from_before_there_were_other_shapes_can_be_read() -> None:
+    loaded = datasets.load(str(SMALL), "small")
+    card = Path(loaded.path) / "dataset.json"
+    told = json.loads(card.read_text())
+    assert told.pop("shape") == [28, 28, 1]
+    card.write_text(json.dumps(told))
+    assert datasets.open_dataset(loaded.path) == loaded

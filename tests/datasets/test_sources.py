@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 from hyperflow import datasets
-from hyperflow.datasets import sources
+from hyperflow.datasets import files, sources
 from hyperflow.errors import DataError
 from tests.datasets.source import NAME, SMALL, TEST_LABELS, TRAIN_IMAGES
 
@@ -64,7 +64,7 @@ def test_a_url_that_keeps_failing_is_given_up(web: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(_Quiet, "failures", 1000)
     with pytest.raises(DataError, match="503"):
         datasets.load(web, NAME)
-    assert 1000 - _Quiet.failures <= sources.ATTEMPTS * 2
+    assert 1000 - _Quiet.failures <= files.ATTEMPTS * 2
 
 
 def test_a_url_without_a_file_is_refused(web: str, source: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_url_without_a_file_is_refused(web: str, source: Path) -> None:
 
 
 def test_too_large_a_file_is_not_read_to_its_end(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 100_000)
     with pytest.raises(DataError, match="too large"):
         datasets.load(web, NAME)
 

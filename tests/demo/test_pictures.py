@@ -20,7 +20,7 @@ pytest.importorskip("PIL", reason="the demo page's dependencies are not installe
 from PIL import Image
 
 from hyperflow.datasets.idx import read_idx
-from hyperflow.demo.pictures import MAX_BYTES, MAX_PIXELS, from_data_url, read, to_data_url, to_input
+from hyperflow.demo.pictures import MAX_BYTES, MAX_PIXELS, Form, from_data_url, read, to_data_url, to_input
 from hyperflow.errors import DataError
 
 IMAGES = read_idx(Path(__file__).parents[1] / "data/fashion-mnist-small/t10k-images-idx3-ubyte.gz")[::10]
@@ -188,3 +188,31 @@ def png_of_zeros(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
     )
+
+
+COLOURED = Form((24, 40, 3), light_on_black=False)
+
+
+def test_a_picture_in_the_models_form_stays_as_it_is() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    assert (to_input(read(encoded(Image.fromarray(pixels))), COLOURED) == pixels).all()
+    grey = Form((24, 40), light_on_black=False)
+    assert (to_input(read(encoded(Image.fromarray(pixels[..., 0]))), grey) == pixels[..., 0]).all()
+
+
+@pytest.mark.parametrize("size", [(400, 240), (900, 240), (30, 900), (1, 1)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "CMYK", "I;16"])
+def test_any_picture_is_brought_to_the_models_form(size: tuple[int, int], mode: str) -> None:
+    picture = Image.new(mode, size)
+    assert to_input(picture, COLOURED).shape == (24, 40, 3)
+    assert to_input(picture, Form((40, 24), light_on_black=False)).shape == (40, 24)
+
+
+def test_colours_and_the_middle_are_kept() -> None:
+    picture = Image.new("RGB", (800, 240), "blue")
+    picture.paste("red", (200, 0, 600, 240))
+    assert (to_input(picture, COLOURED)[:, 3:-3] == (255, 0, 0)).all(), "the ends are cut off, nothing is squeezed"
+
+
+def test_what_is_transparent_is_white_in_colour_too() -> None:
+    assert (to_input(Image.new("RGBA", (40, 24), (9, 9, 9, 0)), COLOURED) == 255).all()

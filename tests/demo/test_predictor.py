@@ -20,7 +20,9 @@ pytest.importorskip("PIL", reason="the demo page's dependencies are not installe
 
 from hyperflow import volume
 from hyperflow.cli import app
+from hyperflow.demo import views
 from hyperflow.demo.gallery import Gallery
+from hyperflow.demo.pictures import Form
 from hyperflow.demo.predictor import Metadata, Predictor
 from hyperflow.errors import InvalidParameter, JobFailed, JobTimeout, Unavailable
 
@@ -145,6 +147,54 @@ def test_misread_images_are_the_wrong_ones_the_surest_first(serve: Callable[[Ans
     gallery = Gallery(images, np.zeros(4, np.uint8), ["a", "b"])
     selection = gallery.misread(Predictor(serve(answer), "fashion-mnist"))
     assert (selection.indices, selection.asked, selection.right) == ((2, 1), 4, 2)
+
+
+def counting(sent: list[int]) -> Answer:
+    """Answer with a row for each image, and note how many came in each request."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        instances = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))["instances"]
+        sent.append(len(instances))
+        content = json.dumps({"predictions": [[instance["flatten_input"][0], 0.5] for instance in instances]}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+def test_large_images_are_sent_in_requests_that_predictors_take(serve: Callable[[Answer], str]) -> None:
+    sent: list[int] = []
+    images = np.zeros((5, 200, 200, 3), np.uint8)
+    images[:, 0, 0, 0] = range(5)
+    answers = Predictor(serve(counting(sent)), "fashion-mnist").ask(images)
+    assert answers[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert sent == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("images", "form"),
+    [
+        (np.zeros((4, 28, 28), np.uint8), Form((28, 28), light_on_black=True)),
+        (np.full((4, 12, 20), 130, np.uint8), Form((12, 20), light_on_black=False)),
+        (np.zeros((4, 32, 32, 3), np.uint8), Form((32, 32, 3), light_on_black=False)),
+    ],
+)
+def test_visitors_pictures_get_the_form_of_the_data_sets(images: np.ndarray, form: Form) -> None:
+    assert Gallery(images, np.zeros(4, np.uint8), ["a", "b"]).form == form
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_page_draws_in_colour_where_the_model_sees_colours(colours: bool) -> None:
+    form = Form((32, 32, 3), light_on_black=False) if colours else Form()
+    drawn, uploaded = views.part("draw", form), views.part("upload", form)
+    assert ('type="color"' in drawn) == colours
+    assert ("garment" in uploaded) != colours
+    image = np.zeros(form.shape, np.uint8)
+    answer = views.answer(image, np.array([0.2, 0.8]), ["<i>", "b"], None)
+    assert ("32 by 32 pixels" if colours else "28 by 28 grey pixels") in answer
+    assert "<i>" not in answer
 
 
 @pytest.fixture

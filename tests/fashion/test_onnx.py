@@ -15,7 +15,7 @@ from hyperflow.fashion.network import Network
 from hyperflow.fashion.recipes import RECIPES
 from hyperflow.volume.paths import EVALUATION, ONNX
 
-IMAGES = np.random.default_rng(3).integers(0, 256, (300, 28, 28), dtype=np.uint8)
+IMAGES = np.random.default_rng(3).integers(0, 256, (300, 28, 28, 1), dtype=np.uint8)
 
 
 def weights_and_answers(model: str) -> tuple[list[np.ndarray], np.ndarray]:

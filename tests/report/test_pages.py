@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hyperflow import datasets, report, volume
 from hyperflow.evaluation import compare
@@ -104,3 +106,29 @@ def test_documented_evaluation_fills_the_report(tmp_path: Path, monkeypatch: pyt
     html = report.page("x", report.training(record, dataset))
     for words in ("Confusion matrix", "Misread images", "<td>0</td>"):
         assert words in html
+
+
+def test_grey_images_light_on_black_are_shown_as_ink_on_paper_and_others_as_they_are() -> None:
+    def shown(image: np.ndarray, negative: bool = False) -> np.ndarray:
+        content = base64.b64decode(plots.picture(image, negative).partition(",")[2])
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+    coloured = np.random.default_rng(1).integers(0, 256, (2, 6, 4, 3), dtype=np.uint8)
+    assert (shown(coloured[0]) == coloured[0]).all()
+    assert not plots.is_negative(coloured)
+    grey = coloured[..., 0]
+    assert not plots.is_negative(grey)
+    assert np.abs(shown(grey[0])[..., 1].astype(int) - grey[0]).max() <= 1
+    assert plots.is_negative(grey // 8)
+    assert np.abs(shown(grey[0], negative=True)[..., 2].astype(int) + grey[0] - 255).max() <= 1
+
+
+def test_names_of_folders_are_shown_as_they_are() -> None:
+    names = ("<b>cat</b>", r"$\frac{dog", "a_b^c$")
+    counts = ((5, 1, 0), (0, 4, 2), (1, 0, 3))
+    told = evaluation.Evaluation(classes=names, confusion_matrix=counts)
+    record = records.Train(model=ModelRef("/m"), metrics={}, curve={}, evaluation=told)
+    dataset = datasets.Dataset("x", "/x", "0", 1, 1, names)
+    html = report.page("x", report.training(record, dataset))
+    assert "<b>cat" not in html
+    assert "&lt;b&gt;cat&lt;/b&gt;" in html

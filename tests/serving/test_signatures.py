@@ -12,7 +12,7 @@ import pytest
 from hyperflow.serving import v1, v2
 from hyperflow.serving.folder import ModelError, newest_version
 from hyperflow.serving.saved_model import SavedModel
-from hyperflow.serving.tensors import RequestError, TensorSpec
+from hyperflow.serving.tensors import RequestError, TensorSpec, rows_a_call
 
 A, B = [[1, 2, 3], [4, 5, 6]], 10
 
@@ -96,6 +96,8 @@ def test_what_the_signature_does_not_take_is_refused(affine: SavedModel, content
         ((784,), {(784,), (28, 28), (28, 28, 1)}),
         ((28, 28, 1), {(784,), (28, 28), (28, 28, 1)}),
         ((3,), {(3,)}),
+        ((3072,), {(3072,), (32, 32, 3)}),
+        ((768,), {(768,), (16, 16, 3)}),
         ((), {(), (1,)}),
     ],
 )
@@ -127,3 +129,10 @@ def test_a_signature_that_cannot_be_served_is_refused(tmp_path: Path, kind: str)
     tf.saved_model.save(module, str(tmp_path / "1"), signatures=signatures)
     with pytest.raises(ModelError):
         SavedModel(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"), [((784,), 256), ((3072,), 256), ((224 * 224 * 3,), 6), ((10_000_000,), 1), ((), 256)]
+)
+def test_a_call_takes_fewer_instances_where_they_are_large(shape: tuple[int, ...], rows: int) -> None:
+    assert rows_a_call({"x": TensorSpec("x", np.dtype(np.float32), shape)}, 256) == rows

@@ -21,7 +21,7 @@ canvas.addEventListener("pointerdown", (event) => {
   drawing = true;
   canvas.setPointerCapture(event.pointerId);
   const tone = tool("tone").value;
-  brush.strokeStyle = `rgb(${tone}, ${tone}, ${tone})`;
+  brush.strokeStyle = tone.startsWith("#") ? tone : `rgb(${tone}, ${tone}, ${tone})`;
   brush.lineWidth = tool("brush").value;
   brush.lineCap = brush.lineJoin = "round";
   brush.beginPath();
