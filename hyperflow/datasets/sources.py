@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hyperflow import pod, volume
 from hyperflow.datasets import fashion_mnist, own
+from hyperflow.datasets.arrays import check_names
 from hyperflow.datasets.files import FILES, Found, read_file
 from hyperflow.datasets.places import open_place, read_errors
 from hyperflow.errors import DataError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 ENVIRONMENT = "HYPERFLOW_DATA_SOURCE"
 AUTO = "auto"
 CHECKSUMS = ("SHA256SUMS", "MD5SUMS")
+CLASSES = "classes.txt"
+"""Names of the classes, one a line, the first for label 0; it may lie beside the four files."""
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where the Debian and Ubuntu package `dataset-fashion-mnist` has its files."""
@@ -80,10 +83,10 @@ def _remedy(dataset: str) -> str:
 
 
 def read_folder(place: str) -> Found:
-    """Read the four files, and lists of checksums, from a folder or any fsspec URL of one.
+    """Read the four files, lists of checksums and names of classes, from a folder or any fsspec URL of one.
 
     Raises:
-        DataError: A file is missing, cannot be read, or is larger than `MAX_FILE_BYTES`.
+        DataError: A file is missing, cannot be read, or is larger than `MAX_FILE_BYTES`; or a name cannot be one.
     """
     system, folder = open_place(place)
     files: dict[str, bytes] = {}
@@ -93,7 +96,16 @@ def read_folder(place: str) -> Found:
             raise DataError(f"{place} has no {stem}.gz", "neither packed nor unpacked")
         files[name] = content
     sums = {name: content for name in CHECKSUMS if (content := _first(system, folder, (name,), place)[1]) is not None}
-    return Found(place, files, sums)
+    return Found(place, files, sums, _classes(_first(system, folder, (CLASSES,), place)[1] or b"", place))
+
+
+def _classes(content: bytes, place: str) -> tuple[str, ...]:
+    try:
+        names = tuple(line.strip() for line in content.decode("utf-8").rstrip().splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}/{CLASSES} is no text", str(error), "save it as UTF-8, one name a line") from error
+    check_names(f"{place}/{CLASSES}", names)
+    return names
 
 
 def _first(

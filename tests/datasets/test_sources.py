@@ -117,6 +117,31 @@ def test_places_that_are_not_there_are_refused(place: str) -> None:
         datasets.load(place, NAME)
 
 
+def test_classes_txt_names_the_classes(source: Path) -> None:
+    unnamed = datasets.load(str(source), NAME)
+    names = [f"Sorte {number} é" for number in range(10)]
+    (source / "classes.txt").write_text("\r\n".join(names) + "\n\n", encoding="utf-8")
+    named = datasets.load(str(source), NAME)
+    assert unnamed.classes == tuple("0123456789")
+    assert named.classes == tuple(names)
+    assert named.digest != unnamed.digest
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"shirt\nshoe\n", "class names do not match the labels"),
+        (b"a\n" * 10, "two classes have one name"),
+        (b"a\n\nb\nc\nd\ne\nf\ng\nh\ni\n", "cannot be called ''"),
+        (b"\xff\xfe\n", "is no text"),
+    ],
+)
+def test_a_classes_txt_that_names_them_wrongly_is_refused(source: Path, content: bytes, words: str) -> None:
+    (source / "classes.txt").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        datasets.load(str(source), NAME)
+
+
 def test_lists_of_checksums_are_honoured(source: Path) -> None:
     digest = hashlib.md5((source / TRAIN_IMAGES).read_bytes()).hexdigest()
     (source / "MD5SUMS").write_text(f"{digest} *./{TRAIN_IMAGES}\n{'0' * 32}  something else\n")
