@@ -171,6 +171,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "steps/train.py": ("runner/test_whole_run.py",),
     "steps/tune.py": ("runner/test_whole_run.py",),
     "steps/turn.py": ("steps/test_release.py",),
+    "telemetry.py": ("serving/test_tracing.py", "steps/test_trace.py"),
     "translation.py": ("test_parameters.py",),
     "volume/cards.py": ("steps/test_plan.py",),
     "volume/evaluation.py": ("evaluation/test_compare.py",),

@@ -12,5 +12,6 @@ onnx_model  the only module that knows ONNX Runtime
 saved_model the only module that knows TensorFlow
 folder      where in the mounted folder the model is
 provenance  what the model's card says of its origin
+tracing     when what happened to a request, and the spans made of it
 control     hands the listening socket to the next server
 """

@@ -16,6 +16,7 @@ from hyperflow.serving.body import Disconnected, read_body
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.metrics import CONTENT_TYPE, INFO, Metrics
 from hyperflow.serving.tensors import Model, RequestError
+from hyperflow.serving.tracing import TRACEPARENT, Timeline, Tracer
 
 _MODEL = re.compile(r"/v[12]/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]+))?")
 
@@ -58,18 +59,19 @@ class App:
         limits: What a request may cost.
         log_requests: Log every request; else those that are refused or fail.
         properties: What else is to be told of the model in its metadata.
+        tracer: What traces the questions to the model, or None.
     """
 
     def __init__(
         self, model_name: str, model: Model, limits: Limits, log_requests: bool = False,
-        properties: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Any] | None = None, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self.model_name, self.model, self.limits = model_name, model, limits
         self._more = {"properties": properties} if properties else {}
         self.metrics = Metrics(model_name, model.outputs)
         self.batcher = Batcher(model, limits, self.metrics.observe_batch)
         self.metrics.watch_queue(self.batcher.waiting, limits.pending_rows)
-        self.draining = False
+        self.draining, self.tracer = False, tracer
         self._log_requests = log_requests
         self._most_brackets = 64 + limits.rows * (1 + sum(spec.lists for spec in model.inputs.values()))
         self._routes = self._table()
@@ -78,6 +80,7 @@ class App:
         """Answer one request."""
         start = time.perf_counter()
         route = self._routes.get(scope["path"], _NOWHERE)
+        times = self.tracer.begin(_traceparent(scope)) if self.tracer and route.protocol in _ASKING else None
         status = 500  # what uvicorn answers, and logs with its traceback, where the model itself fails
         try:
             answer = await self._answer(route, scope, receive)
@@ -89,6 +92,8 @@ class App:
             status = 499
         finally:
             self._done(route, scope, status, start)
+            if times:
+                self._trace(times, scope, status)
 
     async def _answer(self, route: Route, scope: Scope, receive: Receive) -> Answer:
         handler = route.handlers.get("GET" if scope["method"] == "HEAD" else scope["method"])
@@ -119,6 +124,12 @@ class App:
             log = logs.warning if status >= 500 else logs.info
             path = scope["path"][:200]
             log("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 2))
+
+    def _trace(self, times: Timeline, scope: Scope, status: int) -> None:
+        assert self.tracer is not None
+        method, path = scope["method"], scope["path"]
+        attributes = {"http.request.method": method, "url.path": path, "http.response.status_code": status}
+        self.tracer.end(times, f"{method} {path}", attributes, str(status) if status >= 500 else "")
 
     def _table(self) -> dict[str, Route]:
         name, version = self.model_name, self.model.version
@@ -195,6 +206,7 @@ class App:
 
 
 _NOWHERE = Route("none")
+_ASKING = ("v1", "v2")  # the protocols of questions to the model
 
 
 def _json_length(scope: Scope, body: bytes) -> int:
@@ -204,6 +216,11 @@ def _json_length(scope: Scope, body: bytes) -> int:
     if not value.isdigit() or len(value) > 10 or int(value) > len(body):
         raise RequestError(f"the header {JSON_LENGTH.decode()} must be the number of the body's bytes that are JSON")
     return int(value)
+
+
+def _traceparent(scope: Scope) -> str | None:
+    found = [value for name, value in scope["headers"] if name == TRACEPARENT.encode()]
+    return found[0].decode("latin-1") if len(found) == 1 else None
 
 
 def _error(status: int, reason: str, headers: Sequence[Header] = ()) -> Answer:

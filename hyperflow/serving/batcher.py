@@ -13,6 +13,7 @@ import numpy as np
 
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.tensors import Array, Model, RequestError, Tensors, rows_a_call
+from hyperflow.serving.tracing import CURRENT, Timeline
 
 Observer = Callable[[Tensors, int, float], None]
 """Told of every batch answered: its outputs, its number of rows and the seconds that the model took."""
@@ -23,6 +24,7 @@ class _Waiting:
     tensors: Tensors
     rows: int
     answer: asyncio.Future[dict[str, Array]]
+    times: Timeline | None = None  # of a request that is traced
 
 
 class Batcher:
@@ -55,7 +57,10 @@ class Batcher:
         if self._pending_rows + rows > self._limits.pending_rows:
             raise RequestError("too many instances are waiting; try again in a moment", 429)
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(tensors, rows, loop.create_future())
+        times = CURRENT.get()
+        waiting = _Waiting(tensors, rows, loop.create_future(), times)
+        if times:
+            times.queued, times.rows = time.time_ns(), rows
         self._queue.append(waiting)
         self._pending_rows += rows
         if not self._busy:
@@ -91,6 +96,8 @@ class Batcher:
             if not waiting.answer.done():  # given up meanwhile
                 batch.append(waiting)
                 rows += waiting.rows
+        for times in _traced(batch):
+            times.picked, times.batch_rows = time.time_ns(), rows
         return batch
 
     def _run(self, batch: list[_Waiting]) -> dict[str, Array]:
@@ -98,13 +105,20 @@ class Batcher:
         tensors = first.tensors
         if others:
             tensors = {name: np.concatenate([waiting.tensors[name] for waiting in batch]) for name in tensors}
+        for times in _traced(batch):
+            times.model_start = time.time_ns()
         start = time.perf_counter()
         answer = self._model.run(tensors)
-        self._observe(answer, sum(waiting.rows for waiting in batch), time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        for times in _traced(batch):
+            times.model_end = time.time_ns()
+        self._observe(answer, sum(waiting.rows for waiting in batch), seconds)
         return answer
 
     def _finish(self, batch: list[_Waiting], work: asyncio.Future[dict[str, Array]]) -> None:
         start = 0
+        for times in _traced(batch):
+            times.given = time.time_ns()
         for waiting in batch:
             end = start + waiting.rows
             if waiting.answer.done():
@@ -115,6 +129,10 @@ class Batcher:
                 _give(waiting.answer, {name: array[start:end] for name, array in work.result().items()})
             start = end
         self._start()
+
+
+def _traced(batch: list[_Waiting]) -> list[Timeline]:
+    return [waiting.times for waiting in batch if waiting.times]
 
 
 def _give(answer: asyncio.Future[dict[str, Array]], tensors: dict[str, Array]) -> None:

@@ -20,6 +20,7 @@ from hyperflow.serving import logs, v2
 from hyperflow.serving.app import SERVER_NAME, App
 from hyperflow.serving.metrics import INFO
 from hyperflow.serving.tensors import Array, RequestError, Tensors, to_array
+from hyperflow.serving.tracing import TRACEPARENT
 
 SERVICE = "inference.GRPCInferenceService"
 _CONTENTS = {
@@ -41,6 +42,8 @@ _STATUS = {
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+
+_FAULTS = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)  # the server's own, not its clients'
 
 
 def _messages() -> ModuleType:
@@ -115,6 +118,8 @@ class RpcServer:
 
         async def answer(message: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             start, code, reason = time.perf_counter(), grpc.StatusCode.UNKNOWN, ""
+            tracer = self._app.tracer if method == "ModelInfer" else None
+            times = tracer.begin(_traceparent(context)) if tracer else None
             try:
                 result = call(_parse(message, kind))
                 response = await result if isinstance(result, Awaitable) else result
@@ -125,6 +130,11 @@ class RpcServer:
             finally:
                 protocol = "grpc" if method == "ModelInfer" else INFO
                 self._app.metrics.observe_request(protocol, code.name, time.perf_counter() - start)
+                if tracer and times:
+                    attributes = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": method}
+                    attributes["rpc.response.status_code"] = code.name
+                    failed = code.name if code in _FAULTS else ""
+                    tracer.end(times, f"{SERVICE}/{method}", attributes, failed)
             logs.info("request", method=method, status=code.name)
             await context.abort(code, reason)
 
@@ -192,6 +202,11 @@ def _parse(message: bytes, kind: Any) -> Any:
         return kind.FromString(message)
     except DecodeError:
         raise RequestError(f"the bytes are no {kind.DESCRIPTOR.name}") from None
+
+
+def _traceparent(context: Any) -> str | None:
+    found = [value for name, value in context.invocation_metadata() or () if name == TRACEPARENT]
+    return found[0] if len(found) == 1 else None
 
 
 def _contents(tensor: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:

@@ -15,7 +15,7 @@ import uvloop
 
 from hyperflow import volume
 from hyperflow.errors import HyperflowError, Unavailable
-from hyperflow.serving import logs, provenance
+from hyperflow.serving import logs, provenance, tracing
 from hyperflow.serving.app import App
 from hyperflow.serving.control import ControlServer
 from hyperflow.serving.http_server import BACKLOG, HttpServer
@@ -65,11 +65,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
     model = load(arguments.model_dir, limits.batch_rows, arguments.model_threads)
     properties = provenance.properties(arguments.model_dir, arguments.model_name)
-    app = App(arguments.model_name, model, limits, arguments.log_requests, properties)
+    tracer = tracing.begin(arguments.model_name)
+    app = App(arguments.model_name, model, limits, arguments.log_requests, properties, tracer)
     expected = provenance.expected(arguments.model_dir, model.version)
     app.metrics.describe(properties.get("run_id", ""), model.version, model.platform, expected)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Predictor(arguments, app, listener).run())
+    if tracer:
+        tracer.close()
     return 0
 
 

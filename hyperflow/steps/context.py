@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from hyperflow import progress, translation
 from hyperflow.errors import Cancelled, HyperflowError
 from hyperflow.specs import check_run_id
+from hyperflow.steps.trace import traced
 from hyperflow.volume import records
 from hyperflow.volume.records import Record
 
@@ -62,7 +63,7 @@ def begin(stage: str, run_id: str) -> Iterator[Step]:
     try:
         current = Step(stage, os.environ.get(RUN_ID) or run_id)
         check_run_id(current.run_id)
-        with translation.refusals():
+        with traced(stage, current.run_id), translation.refusals():
             yield current
         if current.record:
             seconds = round(time.time() - started, 3)
