@@ -4,6 +4,7 @@ server      the program: load, warm, listen, drain
 http_server accepts connections (uvicorn), with limits, a handed-over socket and a graceful end
 app         routes and answers; what is wrong with a request is the client's to know, as a 4xx
 v1, v2      what the two protocols put into a body, and tensors
+explain     what an answer rests on
 rpc         V2 over gRPC
 batcher     gathers what arrives together into one call of the model
 tensors     what is sent in a tensor's place: checked, and cheap to refuse

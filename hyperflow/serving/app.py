@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,9 +14,10 @@ import orjson
 from hyperflow.serving import logs, v1, v2
 from hyperflow.serving.batcher import Batcher
 from hyperflow.serving.body import Disconnected, read_body
+from hyperflow.serving.explain import Explainer
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.metrics import CONTENT_TYPE, INFO, Metrics
-from hyperflow.serving.tensors import Model, RequestError
+from hyperflow.serving.tensors import Array, Model, RequestError, Tensors
 from hyperflow.serving.tracing import TRACEPARENT, Timeline, Tracer
 
 _MODEL = re.compile(r"/v[12]/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]+))?")
@@ -71,6 +73,7 @@ class App:
         self.metrics = Metrics(model_name, model.outputs)
         self.batcher = Batcher(model, limits, self.metrics.observe_batch)
         self.metrics.watch_queue(self.batcher.waiting, limits.pending_rows)
+        self._explainer = Explainer(model, self.metrics.scores)
         self.draining, self.tracer = False, tracer
         self._log_requests = log_requests
         self._most_brackets = 64 + limits.rows * (1 + sum(spec.lists for spec in model.inputs.values()))
@@ -145,6 +148,7 @@ class App:
         for path in (f"/v1/models/{name}", f"/v1/models/{name}/versions/{version}"):
             table[path] = Route(INFO, {"GET": self._model_ready})
             table[f"{path}:predict"] = Route("v1", {"POST": self._predict})
+            table[f"{path}:explain"] = Route("explain", {"POST": self._explain})
         for path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
             table[path] = Route(INFO, {"GET": self._metadata})
             table[f"{path}/ready"] = Route(INFO, {"GET": self._model_ready})
@@ -155,6 +159,21 @@ class App:
         body = await read_body(scope, receive, self.limits)
         query = v1.decode(self._parse(body), self.model, self.limits.rows)
         return Answer(v1.encode(query, await self.batcher.submit(query.tensors, query.rows)))
+
+    async def _explain(self, scope: Scope, receive: Receive) -> Answer:
+        content = self._parse(await read_body(scope, receive, self.limits))
+        query = v1.decode(content, self.model, min(self.limits.rows, self.limits.explained_rows))
+
+        async def ask(tensors: Tensors, rows: int) -> dict[str, Array]:
+            return await self.batcher.submit(tensors, rows, counts=False)
+
+        try:
+            async with asyncio.timeout(self.limits.answer_seconds):
+                explained = await self._explainer.explain(query.tensors, self.limits.batch_rows, ask)
+        except TimeoutError:
+            raise RequestError("the model took too long to explain", 504) from None
+        self.metrics.observe_explained(query.rows)
+        return Answer(v1.encode_explanations(explained, v1.sent_shape(content)))
 
     async def _infer(self, scope: Scope, receive: Receive) -> Answer:
         body = await read_body(scope, receive, self.limits)

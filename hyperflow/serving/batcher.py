@@ -16,7 +16,7 @@ from hyperflow.serving.tensors import Array, Model, RequestError, Tensors, rows_
 from hyperflow.serving.tracing import CURRENT, Timeline
 
 Observer = Callable[[Tensors, int, float], None]
-"""Told of every batch answered: its outputs, its number of rows and the seconds that the model took."""
+"""Told of every batch answered: the outputs that count, its number of rows and the seconds that the model took."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class _Waiting:
     rows: int
     answer: asyncio.Future[dict[str, Array]]
     times: Timeline | None = None  # of a request that is traced
+    counts: bool = True
 
 
 class Batcher:
@@ -47,8 +48,13 @@ class Batcher:
         self._busy = False
         self._thread = ThreadPoolExecutor(1, "model")
 
-    async def submit(self, tensors: Tensors, rows: int) -> dict[str, Array]:
+    async def submit(self, tensors: Tensors, rows: int, counts: bool = True) -> dict[str, Array]:
         """Have the model answer.
+
+        Args:
+            tensors: The instances.
+            rows: How many there are.
+            counts: Whether the answer is one that somebody gets, and that metrics of answers are about.
 
         Raises:
             RequestError: Too many instances wait already, the answer takes too long, or the model
@@ -58,7 +64,7 @@ class Batcher:
             raise RequestError("too many instances are waiting; try again in a moment", 429)
         loop = asyncio.get_running_loop()
         times = CURRENT.get()
-        waiting = _Waiting(tensors, rows, loop.create_future(), times)
+        waiting = _Waiting(tensors, rows, loop.create_future(), times, counts)
         if times:
             times.queued, times.rows = time.time_ns(), rows
         self._queue.append(waiting)
@@ -112,7 +118,7 @@ class Batcher:
         seconds = time.perf_counter() - start
         for times in _traced(batch):
             times.model_end = time.time_ns()
-        self._observe(answer, sum(waiting.rows for waiting in batch), seconds)
+        self._observe(_counted(batch, answer), sum(waiting.rows for waiting in batch), seconds)
         return answer
 
     def _finish(self, batch: list[_Waiting], work: asyncio.Future[dict[str, Array]]) -> None:
@@ -133,6 +139,13 @@ class Batcher:
 
 def _traced(batch: list[_Waiting]) -> list[Timeline]:
     return [waiting.times for waiting in batch if waiting.times]
+
+
+def _counted(batch: list[_Waiting], answer: dict[str, Array]) -> dict[str, Array]:
+    if all(waiting.counts for waiting in batch):
+        return answer
+    mask = np.repeat([waiting.counts for waiting in batch], [waiting.rows for waiting in batch])
+    return {name: array[mask] for name, array in answer.items()}
 
 
 def _give(answer: asyncio.Future[dict[str, Array]], tensors: dict[str, Array]) -> None:

@@ -12,6 +12,7 @@ class Limits:
     Args:
         body_bytes: Length of a body; parsed JSON takes up to twenty times that for a moment.
         rows: Instances in one request.
+        explained_rows: Instances in one request for explanations, each of up to 50 calls of the model.
         pending_rows: Instances that may wait for the model, over all requests.
         batch_rows: Instances in one call of the model; fewer where they are large.
         receive_seconds: Time in which a request must have arrived.
@@ -21,6 +22,7 @@ class Limits:
 
     body_bytes: int = 2 * 2**20
     rows: int = 256
+    explained_rows: int = 8
     pending_rows: int = 4096
     batch_rows: int = 256
     receive_seconds: float = 20.0

@@ -29,25 +29,29 @@ class Metrics:
     Args:
         model_name: Label of every metric.
         outputs: The model's outputs; the first of them that reads as scores of classes is counted by class.
+
+    Attributes:
+        scores: That output's name, or None.
     """
 
     def __init__(self, model_name: str, outputs: Mapping[str, TensorSpec]) -> None:
         self.requests = 0
         self._model = model_name
-        self._scores = next((name for name, spec in outputs.items() if _is_scores(spec)), None)
+        self.scores = next((name for name, spec in outputs.items() if _is_scores(spec)), None)
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._answered = self._counter("hyperflow_requests", "Requests answered", "protocol", "status")
         self._instances = self._counter("hyperflow_instances", "Instances answered").labels(model_name)
+        self._explained = self._counter("hyperflow_explained_instances", "Instances explained").labels(model_name)
         self._classes = self._counter("hyperflow_predicted_class", "Instances by the class predicted", "class")
         self._confidence = self._counter("hyperflow_confidence", "Sum of the predicted classes' scores")
         self._seconds = self._histogram("hyperflow_request_seconds", "Time to answer", _SECONDS, "protocol")
         batches = self._histogram("hyperflow_batch_size", "Instances in a call of the model", _ROWS)
         calls = self._histogram("hyperflow_model_seconds", "Time of a call of the model", _SECONDS)
         self._batches, self._calls = batches.labels(model_name), calls.labels(model_name)
-        if self._scores is not None:
-            for index in range(min(outputs[self._scores].shape[0], _MOST_CLASSES)):
+        if self.scores is not None:
+            for index in range(min(outputs[self.scores].shape[0], _MOST_CLASSES)):
                 self._classes.labels(model_name, index)  # a class that is never answered has a share, too: none
 
     def watch_queue(self, waiting: Callable[[], int], limit: int) -> None:
@@ -77,19 +81,24 @@ class Metrics:
         self._seconds.labels(self._model, protocol).observe(seconds)
 
     def observe_batch(self, answer: Tensors, rows: int, seconds: float) -> None:
-        """Count a call of the model."""
+        """Count a call of the model: the answers that somebody gets, and all of its rows."""
         self._batches.observe(rows)
         self._calls.observe(seconds)
-        self._instances.inc(rows)
-        if self._scores is None:
+        counted = len(next(iter(answer.values())))
+        self._instances.inc(counted)
+        if self.scores is None or not counted:
             return
-        scores = answer[self._scores]
+        scores = answer[self.scores]
         classes, counts = np.unique(scores.argmax(axis=1), return_counts=True)
         for index, count in zip(classes.tolist(), counts.tolist(), strict=True):
             self._classes.labels(self._model, index).inc(count)
         confidence = float(scores.max(axis=1).sum())
         if confidence >= 0:  # not so where an answer is not a number, which is refused
             self._confidence.labels(self._model).inc(confidence)
+
+    def observe_explained(self, rows: int) -> None:
+        """Count instances explained."""
+        self._explained.inc(rows)
 
     def exposition(self) -> bytes:
         """Write every metric in Prometheus' text format."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
-from hyperflow.serving.tensors import Model, RequestError, Tensors, TensorSpec
+from hyperflow.serving.explain import Explanation
+from hyperflow.serving.tensors import Model, RequestError, Shape, Tensors, TensorSpec
 
 _KEYS = frozenset({"instances", "inputs", "signature_name"})
 
@@ -56,6 +58,21 @@ def encode(query: Query, answer: Tensors) -> bytes:
         return dump({"predictions": next(iter(answer.values()))})
     rows = [{name: array[row] for name, array in answer.items()} for row in range(query.rows)]
     return dump({"predictions": rows})
+
+
+def sent_shape(content: Any) -> Shape:
+    """Return the shape in which a body that has been read sends its instances; all of them have one."""
+    value = content.get("instances", content.get("inputs"))
+    if isinstance(value, dict):  # columns
+        value = next(iter(value.values()))
+    first = value[0]
+    return np.shape(next(iter(first.values())) if isinstance(first, dict) else first)
+
+
+def encode_explanations(explanations: Sequence[Explanation], shape: Shape) -> bytes:
+    """Write explanations, each an image of the shape that its instance was sent in."""
+    told = [{"class": each.predicted, "score": each.score, "image": each.image.reshape(shape)} for each in explanations]
+    return dump({"explanations": told})
 
 
 def dump(content: object) -> bytes:

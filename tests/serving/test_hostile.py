@@ -30,6 +30,7 @@ from tests.serving.predictor import NAME, Predictor
 
 COUNT = int(os.environ.get("HYPERFLOW_HOSTILE_BODIES", "1000"))
 PREDICT, INFER = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
+EXPLAIN = f"/v1/models/{NAME}:explain"
 GOOD = orjson.dumps({"instances": [{"flatten_input": [7] * 784}]})
 TENSOR = {"name": "flatten_input", "shape": [1, 784], "datatype": "FP32", "data": [7] * 784}
 GOOD_V2 = orjson.dumps({"id": "1", "inputs": [TENSOR], "outputs": [{"name": "probabilities"}]})
@@ -69,7 +70,7 @@ def flat_memory(predictor: Predictor, what: str, statuses: Counter[Any]) -> Iter
 def mutations(chance: random.Random) -> Iterator[tuple[str, bytes, dict[str, str]]]:
     """Damage good bodies in all the ways that come to mind, for ever."""
     while True:
-        path, good = chance.choice(((PREDICT, GOOD), (INFER, GOOD_V2)))
+        path, good = chance.choice(((PREDICT, GOOD), (INFER, GOOD_V2), (EXPLAIN, GOOD)))
         body, headers = bytearray(good), {}
         match chance.randrange(10):
             case 0:
