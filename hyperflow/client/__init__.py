@@ -4,7 +4,7 @@ from hyperflow.client.access import COOKIE, FOLDER, INGRESS, TOKEN, Access, chec
 from hyperflow.client.http import SECONDS, content, get, post
 from hyperflow.client.refusals import refusal
 from hyperflow.client.reply import Reply
-from hyperflow.client.v1 import images_a_request, predict_url, probabilities
+from hyperflow.client.v1 import explanation, images_a_request, predict_url, probabilities
 
 __all__ = [
     "COOKIE",
@@ -16,6 +16,7 @@ __all__ = [
     "Reply",
     "check_url",
     "content",
+    "explanation",
     "get",
     "images_a_request",
     "post",

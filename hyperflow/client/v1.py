@@ -60,6 +60,30 @@ def probabilities(
     return predictions
 
 
+def explanation(
+    endpoint: Endpoint, image: npt.NDArray[np.uint8], access: Access | None = None, seconds: float = SECONDS
+) -> list[float]:
+    """Ask what the answer to an image rests on: for each pixel, how far the score falls without it.
+
+    Args:
+        endpoint: Where to ask; our predictor answers, other servers know no such path.
+        image: Raw pixels 0–255, uint8 [height, width].
+        access: How requests get there; by default as the environment says.
+        seconds: How long an answer may take.
+
+    Raises:
+        JobFailed: There is no answer, or not one of the right form.
+    """
+    url = f"{endpoint.url}/v1/models/{endpoint.name}:explain"
+    answer = post(url, {"instances": [{"flatten_input": image.reshape(-1).tolist()}]}, access, seconds)
+    told = answer.get("explanations")
+    first = told[0] if isinstance(told, list) and told else None
+    pixels = first.get("image") if isinstance(first, dict) else None
+    if not isinstance(pixels, list) or len(pixels) != image.size or not _is_row(pixels):
+        raise JobFailed(f"{endpoint.url} does not answer with a number a pixel", json.dumps(answer)[:_BODY_SHOWN])
+    return pixels
+
+
 def _is_row(row: object) -> bool:
     return (
         isinstance(row, Sequence)

@@ -52,9 +52,11 @@ class Page:
                     with gr.Tab("Upload"):
                         upload = self._part("upload")
                 with gr.Column(scale=5, min_width=320, elem_id="answers"):
-                    answer = gr.HTML(_INVITATION, elem_id="answer")
+                    script = views.asset("answer.js")
+                    answer = gr.HTML(_INVITATION, js_on_load=script, elem_id="answer")
             for part in (images, canvas, upload):
                 part.ask(self.answer, None, answer, **_LATEST)
+            answer.explain(self.explain, None, answer, **_LATEST)
             blocks.load(self.card, None, card, **_QUIET)
             gr.Timer(LOOK_AGAIN).tick(self.card, None, card, **_QUIET)
             blocks.load(self.some_images, None, images, **_QUIET)
@@ -101,8 +103,7 @@ class Page:
     def answer(self, event: gr.EventData) -> str:
         """Ask the model about the test image picked, or the picture drawn or uploaded."""
         try:
-            image, label = self._asked(event._data)
-            return views.answer(image, self.predictor.ask(image[None])[0], self.classes, label)
+            return self._answered(event._data, explained=False)
         except HyperflowError as error:
             LOGGER.warning("%s", error)
             return views.trouble(error)
@@ -111,11 +112,27 @@ class Page:
         template, script = views.part(name, self.form), views.asset(f"{name}.js")
         return gr.HTML(html_template=template, js_on_load=script, apply_default_css=False, elem_id=name)
 
-    def _asked(self, sent: object) -> tuple[Pixels, int | None]:
+    def explain(self, event: gr.EventData) -> str:
+        """Show, beside the picture that was answered, what the answer rests on."""
+        try:
+            return self._answered(event._data, explained=True)
+        except HyperflowError as error:
+            LOGGER.warning("%s", error)
+            return views.trouble(error)
+
+    def _answered(self, sent: object, explained: bool) -> str:
+        image, label, index = self._asked(sent)
+        answer = self.predictor.ask(image[None])[0]
+        heat = pictures.heat(image, self.predictor.explain(image)) if explained else None
+        return views.answer(image, answer, self.classes, label, index, heat)
+
+    def _asked(self, sent: object) -> tuple[Pixels, int | None, int | None]:
         sent = sent if isinstance(sent, dict) else {}
         if "index" in sent and self.gallery:
-            return self.gallery[sent["index"]]
-        return pictures.to_input(pictures.from_data_url(sent.get("picture")), self.form), None
+            return *self.gallery[sent["index"]], sent["index"]
+        if "exact" in sent:
+            return pictures.exact(pictures.from_data_url(sent["exact"]), self.form), None, None
+        return pictures.to_input(pictures.from_data_url(sent.get("picture")), self.form), None, None
 
 
 def theme() -> Any:

@@ -125,8 +125,37 @@ def _ink_of(picture: Image.Image, shape: tuple[int, ...]) -> Pixels:
     return pixels
 
 
+def exact(picture: Image.Image, form: Form = Form()) -> Pixels:
+    """Read a picture that is a model's input already, as this page has shown it.
+
+    Raises:
+        DataError: It is of another size.
+    """
+    if picture.size != form.shape[1::-1]:
+        raise _refused("it is not one that the model got")
+    return np.asarray(picture.convert("RGB" if form.has_colours else "L"))
+
+
+def heat(pixels: Pixels, falls: Ink) -> Pixels:
+    """Colour a picture by what its answer rests on: red speaks for it, blue against it.
+
+    Args:
+        pixels: uint8 [rows, columns], or [rows, columns, 3].
+        falls: How far the answer's score falls without each of these numbers.
+
+    Returns:
+        uint8 [rows, columns, 3].
+    """
+    falls = falls.reshape(*pixels.shape[:2], -1).mean(axis=2, keepdims=True)
+    share = falls / max(float(np.abs(falls).max()), 1e-12)
+    colour = np.where(share > 0, (239.0, 68.0, 68.0), (59.0, 130.0, 246.0))
+    strength = 0.75 * np.abs(share)
+    shown = pixels.reshape(*pixels.shape[:2], -1)
+    return (shown * (1 - strength) + colour * strength).round().astype(np.uint8)
+
+
 def to_data_url(pixels: Pixels) -> str:
-    """Write pixels as a PNG in a `data:` URL."""
+    """Write grey or coloured pixels as a PNG in a `data:` URL."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return f"data:image/png;{_PREFIX}{base64.b64encode(buffer.getvalue()).decode()}"

@@ -78,6 +78,19 @@ class Predictor:
         """
         return np.asarray(self._within(lambda endpoint: _probabilities(endpoint, images)), dtype=np.float64)
 
+    def explain(self, image: Pixels) -> npt.NDArray[np.float64]:
+        """Return, for each number of a picture, how far the answer's score falls without it.
+
+        Args:
+            image: uint8 [rows, columns], or [rows, columns, 3].
+
+        Raises:
+            JobFailed: There is no answer, or none of finite numbers.
+            JobTimeout: It takes too long.
+        """
+        found = self._within(lambda endpoint: client.explanation(endpoint, image))
+        return np.asarray(found, dtype=np.float64).reshape(image.shape)
+
     def describe(self) -> Metadata:
         """Return what the predictor says of its model.
 

@@ -39,8 +39,11 @@ def gallery(images: Gallery, selection: Selection, problem: str = "") -> str:
     return _render("gallery.html.j2", entries=entries, problem=problem, **counts)
 
 
-def answer(image: Pixels, probabilities: Probabilities, classes: Sequence[str], label: int | None) -> str:
-    """Show what the model got, and the probability of every class."""
+def answer(
+    image: Pixels, probabilities: Probabilities, classes: Sequence[str], label: int | None,
+    index: int | None = None, explained: Pixels | None = None,
+) -> str:  # fmt: skip
+    """Show what the model got, the probability of every class and, where it was asked for, what the answer rests on."""
     named = list(classes) if len(classes) == len(probabilities) else [f"class {n}" for n in range(len(probabilities))]
     shown = [
         {"name": name, "probability": min(1.0, max(0.0, value)), "percent": f"{value * 100:.1f} %"}
@@ -48,7 +51,11 @@ def answer(image: Pixels, probabilities: Probabilities, classes: Sequence[str], 
     ]
     known = label if label is not None and label < len(shown) else None
     read = int(probabilities.argmax())
-    return _render("answer.html.j2", image=to_data_url(image), classes=shown, read=read, label=known, form=_form(image))
+    heat = None if explained is None else to_data_url(explained)
+    return _render(
+        "answer.html.j2", image=to_data_url(image), classes=shown, read=read, label=known, form=_form(image),
+        index=index, heat=heat,
+    )  # fmt: skip
 
 
 def trouble(error: HyperflowError) -> str:

@@ -128,6 +128,28 @@ def test_a_picked_image_is_judged_by_its_label(visitor: Visitor) -> None:
     visitor.screenshot("pick")
 
 
+def test_why_shows_what_the_answer_rests_on_beside_the_picture(visitor: Visitor, tmp_path: Path) -> None:
+    visitor.one("#images button:not(.misread)").click()
+    visitor.answered()
+    verdict, picture = visitor.text("#answer .verdict"), visitor.got()
+    visitor.press("Why?")
+    visitor.wait(lambda: visitor.all("#answer .heat img"))
+    heat = from_data_url(visitor.one("#answer .heat img").get_attribute("src"))
+    red, _, blue = np.moveaxis(np.asarray(heat.convert("RGB"), int), 2, 0)
+    assert heat.size == (28, 28)
+    assert (red > blue).any()  # something speaks for the answer
+    assert (visitor.text("#answer .verdict"), visitor.got()) == (verdict, picture)
+    path = tmp_path / "shirt.png"
+    photograph().save(path)
+    visitor.press("Upload")
+    visitor.one("#upload input").send_keys(str(path))
+    visitor.wait(lambda: visitor.got() != picture and not visitor.all("#answer .heat img"))
+    drawn = visitor.got()
+    visitor.press("Why?")
+    visitor.wait(lambda: visitor.all("#answer .heat img"))
+    assert visitor.got() == drawn
+
+
 def test_answer_stands_above_the_images_on_a_telephone(visitor: Visitor) -> None:
     size = visitor.chromium.get_window_size()
     visitor.chromium.set_window_size(390, 844)

@@ -20,7 +20,7 @@ pytest.importorskip("PIL", reason="the demo page's dependencies are not installe
 from PIL import Image
 
 from hyperflow.datasets.idx import read_idx
-from hyperflow.demo.pictures import MAX_BYTES, MAX_PIXELS, Form, from_data_url, read, to_data_url, to_input
+from hyperflow.demo.pictures import MAX_BYTES, MAX_PIXELS, Form, exact, from_data_url, heat, read, to_data_url, to_input
 from hyperflow.errors import DataError
 
 IMAGES = read_idx(Path(__file__).parents[1] / "data/fashion-mnist-small/t10k-images-idx3-ubyte.gz")[::10]
@@ -49,6 +49,25 @@ def test_a_test_image_stays_as_it_is(index: int) -> None:
     if np.median(np.concatenate([IMAGES[index][0], IMAGES[index][-1], IMAGES[index].T[0], IMAGES[index].T[-1]])) > 12:
         pytest.skip("its garment runs along the edge")
     assert (to_input(read(encoded(Image.fromarray(IMAGES[index])))) == IMAGES[index]).all()
+
+
+@pytest.mark.parametrize("pixels", [IMAGES[0], 255 - IMAGES[0]])
+def test_what_the_model_got_is_read_again_as_it_was(pixels: Any) -> None:
+    np.testing.assert_array_equal(exact(from_data_url(to_data_url(pixels))), pixels)
+    with pytest.raises(DataError, match="not one that the model got"):
+        exact(photograph(IMAGES[0]))
+
+
+def test_red_speaks_for_an_answer_blue_against_it_and_grey_is_nothing_to_it() -> None:
+    falls = np.zeros((28, 28))
+    falls[0, 0], falls[1, 1], falls[2, 2] = 0.5, -0.5, 0.1
+    picture = heat(IMAGES[0], falls)
+    (red, _, blue), (red_against, _, blue_against) = picture[0, 0].tolist(), picture[1, 1].tolist()
+    assert red > blue
+    assert blue_against > red_against
+    assert abs(int(picture[2, 2, 0]) - int(IMAGES[0][2, 2])) < abs(red - int(IMAGES[0][0, 0]))
+    np.testing.assert_array_equal(picture[3:], np.repeat(IMAGES[0][3:, :, None], 3, 2))
+    np.testing.assert_array_equal(heat(IMAGES[0], np.zeros((28, 28))), np.repeat(IMAGES[0][:, :, None], 3, 2))
 
 
 def test_photographs_of_the_test_images_become_the_test_images() -> None:

@@ -87,6 +87,19 @@ def test_an_answer_that_makes_no_sense_is_refused(serve: Callable[[Answer], str]
         Predictor(serve(saying({"predictions": rows})), "fashion-mnist").ask(IMAGE)
 
 
+@pytest.mark.parametrize("image", [[0.1] * 783, [float("nan")] * 784, "no", None, [[0.1]] * 784])
+def test_an_explanation_that_makes_no_sense_is_refused(serve: Callable[[Answer], str], image: object) -> None:
+    predictor = Predictor(serve(saying({"explanations": [{"image": image}]})), "fashion-mnist")
+    with pytest.raises(JobFailed):
+        predictor.explain(IMAGE[0])
+
+
+@pytest.mark.parametrize("told", [{}, {"explanations": []}, {"explanations": ["x"]}])
+def test_no_explanation_is_refused(serve: Callable[[Answer], str], told: object) -> None:
+    with pytest.raises(JobFailed):
+        Predictor(serve(saying(told)), "fashion-mnist").explain(IMAGE[0])
+
+
 TOLD = {"path": "models/fashion-mnist/nightly-7", "run_id": "nightly-7", "accuracy": 0.91}
 
 
