@@ -12,6 +12,7 @@ runtimes    ONNX Runtime where the model's folder has a copy for it, else Tensor
 onnx_model  the only module that knows ONNX Runtime
 saved_model the only module that knows TensorFlow
 folder      where in the mounted folder the model is
+payloads    what is asked and answered, kept where that is wanted
 provenance  what the model's card says of its origin
 tracing     when what happened to a request, and the spans made of it
 control     hands the listening socket to the next server

@@ -17,10 +17,14 @@ from hyperflow.serving.body import Disconnected, read_body
 from hyperflow.serving.explain import Explainer
 from hyperflow.serving.limits import Limits
 from hyperflow.serving.metrics import CONTENT_TYPE, INFO, Metrics
+from hyperflow.serving.payloads import PayloadLog
 from hyperflow.serving.tensors import Array, Model, RequestError, Tensors
 from hyperflow.serving.tracing import TRACEPARENT, Timeline, Tracer
 
 _MODEL = re.compile(r"/v[12]/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]+))?")
+
+_ID = re.compile(r"[!-~]{1,128}")
+_BYTES = b"application/octet-stream"
 
 JSON_LENGTH = b"inference-header-content-length"
 SERVER_NAME = "hyperflow"
@@ -75,6 +79,7 @@ class App:
         self.metrics.watch_queue(self.batcher.waiting, limits.pending_rows)
         self._explainer = Explainer(model, self.metrics.scores)
         self.draining, self.tracer = False, tracer
+        self.payloads: PayloadLog | None = None
         self._log_requests = log_requests
         self._most_brackets = 64 + limits.rows * (1 + sum(spec.lists for spec in model.inputs.values()))
         self._routes = self._table()
@@ -158,7 +163,16 @@ class App:
     async def _predict(self, scope: Scope, receive: Receive) -> Answer:
         body = await read_body(scope, receive, self.limits)
         query = v1.decode(self._parse(body), self.model, self.limits.rows)
-        return Answer(v1.encode(query, await self.batcher.submit(query.tensors, query.rows)))
+        answer = Answer(v1.encode(query, await self.batcher.submit(query.tensors, query.rows)))
+        return self._kept(scope, body, "application/json", answer)
+
+    def _kept(self, scope: Scope, body: bytes, content_type: str, answer: Answer) -> Answer:
+        """Offer a question and its answer to the payload log, if there is one; return the answer."""
+        if self.payloads:
+            given = next((value for name, value in scope["headers"] if name == b"ce-id"), b"").decode("latin-1")
+            response = answer.body, answer.content_type.decode()
+            self.payloads.offer((body, content_type), response, given if _ID.fullmatch(given) else "")
+        return answer
 
     async def _explain(self, scope: Scope, receive: Receive) -> Answer:
         content = self._parse(await read_body(scope, receive, self.limits))
@@ -181,9 +195,9 @@ class App:
         query = v2.decode(self._parse(body[:length]), body[length:], self.model, self.limits.rows)
         answer = await self.batcher.submit(query.tensors, query.rows)
         content, json_length = v2.encode(query, answer, self.model_name, self.model.version)
-        if json_length is None:
-            return Answer(content)
-        return Answer(content, 200, b"application/octet-stream", ((JSON_LENGTH, b"%d" % json_length),))
+        headers = () if json_length is None else ((JSON_LENGTH, b"%d" % json_length),)
+        result = Answer(content, 200, _BYTES if headers else Answer.content_type, headers)
+        return self._kept(scope, body, "application/json" if length == len(body) else _BYTES.decode(), result)
 
     async def _alive(self, scope: Scope, receive: Receive) -> Answer:
         return Answer(v1.dump({"status": "alive"}))

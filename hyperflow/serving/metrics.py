@@ -44,6 +44,7 @@ class Metrics:
         self._answered = self._counter("hyperflow_requests", "Requests answered", "protocol", "status")
         self._instances = self._counter("hyperflow_instances", "Instances answered").labels(model_name)
         self._explained = self._counter("hyperflow_explained_instances", "Instances explained").labels(model_name)
+        self._payloads = self._counter("hyperflow_payloads", "Requests drawn to be kept, by what came of it", "outcome")
         self._classes = self._counter("hyperflow_predicted_class", "Instances by the class predicted", "class")
         self._confidence = self._counter("hyperflow_confidence", "Sum of the predicted classes' scores")
         self._seconds = self._histogram("hyperflow_request_seconds", "Time to answer", _SECONDS, "protocol")
@@ -99,6 +100,10 @@ class Metrics:
     def observe_explained(self, rows: int) -> None:
         """Count instances explained."""
         self._explained.inc(rows)
+
+    def observe_payload(self, outcome: str) -> None:
+        """Count a request that was drawn to be kept: `logged`, `dropped` or `failed`."""
+        self._payloads.labels(self._model, outcome).inc()
 
     def exposition(self) -> bytes:
         """Write every metric in Prometheus' text format."""

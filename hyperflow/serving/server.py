@@ -15,11 +15,12 @@ import uvloop
 
 from hyperflow import volume
 from hyperflow.errors import HyperflowError, Unavailable
-from hyperflow.serving import logs, provenance, tracing
+from hyperflow.serving import logs, payloads, provenance, tracing
 from hyperflow.serving.app import App
 from hyperflow.serving.control import ControlServer
 from hyperflow.serving.http_server import BACKLOG, HttpServer
 from hyperflow.serving.limits import Limits
+from hyperflow.serving.payloads import PayloadLog
 from hyperflow.serving.rpc import RpcServer
 from hyperflow.serving.runtimes import load
 
@@ -46,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready_file", type=Path, help="file to write once the model answers: pid and ports")
     parser.add_argument("--control", type=Path, help="unix socket by which the next server takes over the port")
     parser.add_argument("--log_requests", default=False, type=_truth, metavar="true|false", help="log every request")
+    where = "keep requests and answers, as KServe's CloudEvents: a folder, or an http(s) URL"
+    parser.add_argument("--log_payloads", metavar="FOLDER|URL", help=where)
+    parser.add_argument("--log_payloads_sample", default=1.0, type=_share, help="share of the requests kept, 0 to 1")
+    parser.add_argument("--log_payloads_bytes", default=256 * 2**20, type=_positive, help="most bytes in the folder")
     limits = Limits()
     parser.add_argument("--max_body_bytes", default=limits.body_bytes, type=_positive, help="length of a body")
     parser.add_argument("--max_instances", default=limits.rows, type=_positive, help="instances in one request")
@@ -67,12 +72,15 @@ def _serve(arguments: argparse.Namespace) -> int:
     properties = provenance.properties(arguments.model_dir, arguments.model_name)
     tracer = tracing.begin(arguments.model_name)
     app = App(arguments.model_name, model, limits, arguments.log_requests, properties, tracer)
+    app.payloads = _payloads(arguments, app)
     expected = provenance.expected(arguments.model_dir, model.version)
     app.metrics.describe(properties.get("run_id", ""), model.version, model.platform, expected)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Predictor(arguments, app, listener).run())
     if tracer:
         tracer.close()
+    if app.payloads:
+        app.payloads.close()
     return 0
 
 
@@ -158,6 +166,13 @@ class _Predictor:
         return {"ok": True}, []
 
 
+def _payloads(arguments: argparse.Namespace, app: App) -> PayloadLog | None:
+    if not arguments.log_payloads:
+        return None
+    sink = payloads.sink(arguments.log_payloads, arguments.log_payloads_bytes)
+    return PayloadLog(arguments.model_name, sink, arguments.log_payloads_sample, app.metrics.observe_payload)
+
+
 def _bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -188,6 +203,16 @@ def _truth(text: str) -> bool:
     if text.lower() in ("false", "0", "no", "off"):
         return False
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return share
 
 
 def _positive(text: str) -> int:
