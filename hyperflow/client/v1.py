@@ -63,11 +63,11 @@ def probabilities(
 def explanation(
     endpoint: Endpoint, image: npt.NDArray[np.uint8], access: Access | None = None, seconds: float = SECONDS
 ) -> list[float]:
-    """Ask what the answer to an image rests on: for each pixel, how far the score falls without it.
+    """Ask what the answer to an image rests on: for each number of it, how far the score falls without it.
 
     Args:
         endpoint: Where to ask; our predictor answers, other servers know no such path.
-        image: Raw pixels 0–255, uint8 [height, width].
+        image: Raw pixels 0–255, uint8 [height, width] or [height, width, 3].
         access: How requests get there; by default as the environment says.
         seconds: How long an answer may take.
 

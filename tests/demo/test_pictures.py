@@ -70,6 +70,19 @@ def test_red_speaks_for_an_answer_blue_against_it_and_grey_is_nothing_to_it() ->
     np.testing.assert_array_equal(heat(IMAGES[0], np.zeros((28, 28))), np.repeat(IMAGES[0][:, :, None], 3, 2))
 
 
+def test_a_coloured_picture_comes_back_as_it_was_and_is_heated_by_all_its_channels() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 24, 3), dtype=np.uint8)
+    form = Form((32, 24, 3), light_on_black=False)
+    np.testing.assert_array_equal(exact(from_data_url(to_data_url(pixels)), form), pixels)
+    with pytest.raises(DataError):
+        exact(from_data_url(to_data_url(pixels)), Form((24, 32, 3), light_on_black=False))
+    falls = np.zeros((32, 24, 3))
+    falls[0, 0, 1] = 1.0
+    heated = heat(pixels, falls)
+    assert (heated[0, 0] != pixels[0, 0]).any()
+    np.testing.assert_array_equal(heated[1:], pixels[1:])
+
+
 def test_photographs_of_the_test_images_become_the_test_images() -> None:
     apart = [difference(to_input(read(encoded(photograph(image)))), image) for image in IMAGES]
     others = [difference(IMAGES[index], IMAGES[index - 1]) for index in range(len(IMAGES))]
