@@ -69,16 +69,33 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", with_code("sh"), ids=pages.name)
 def test_commands_run_in_their_order(page: Path, checkout: Path, api: Api) -> None:
-    script = "\n".join(each.text for each in pages.blocks(page.read_text()) if each.language == "sh")
     torch = torch_python()
-    if "pytorch" in script and page.parent.name == "pytorch-trainer" and not torch:
+    if page.parent.name == "pytorch-trainer" and not torch:
         pytest.skip("no PyTorch here")
+    code, output = _run(_served(page) + _script(page), checkout, api)
+    assert code == 0, output
+
+
+def test_the_readme_started_again_on_the_volume_that_it_has_used(checkout: Path, api: Api) -> None:
+    script = _script(pages.ROOT / "README.md")
+    for attempt in ("first", "second"):
+        code, output = _run(script, checkout, api)
+        assert code == 0, f"{attempt}: {output}"
+    assert "has ended already; nothing was changed" in output
+
+
+def _script(page: Path) -> str:
+    return "\n".join(each.text for each in pages.blocks(page.read_text()) if each.language == "sh")
+
+
+def _run(script: str, checkout: Path, api: Api) -> tuple[int, str]:
+    """Run a page's commands in one shell; return its exit code and all that it printed."""
     environment = {
         **os.environ, "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}", "PYTHONPATH": str(pages.ROOT),
-        "API_URL": api.url, "PORT": str(free_port()), "TORCH_PYTHON": torch, "COLUMNS": "200",
+        "API_URL": api.url, "PORT": str(free_port()), "TORCH_PYTHON": torch_python(), "COLUMNS": "200",
     }  # fmt: skip
     process = subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", _served(page) + script], cwd=checkout, env=environment, text=True,
+        ["bash", "-euo", "pipefail", "-c", script], cwd=checkout, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
@@ -90,7 +107,7 @@ def test_commands_run_in_their_order(page: Path, checkout: Path, api: Api) -> No
         )  # fmt: skip
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, output
+    return process.returncode, output
 
 
 def _served(page: Path) -> str:
