@@ -55,10 +55,18 @@ def _typed() -> Iterator[tuple[str, list[str], str]]:
 
 
 def _text(value: Any, kind: str) -> str | None:
-    """Return what a user would type; None for what no text can be, as any text is one."""
+    """Return what a user would type; None for what no text can be: any text is one, and a typed 10 is a number."""
     if kind == "STRING":
         return value if isinstance(value, str) else None
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and not _is_json(value) else json.dumps(value)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _refused(volume: Path, pipeline: str, assignments: list[str], named: str) -> tuple[float, float, str]:
@@ -72,7 +80,7 @@ def _refused(volume: Path, pipeline: str, assignments: list[str], named: str) ->
     made = [path for path in volume.rglob("*") if path.is_file()]
     problem = "" if done.returncode == 2 else f"exit code {done.returncode}"
     problem += "" if named.partition("[")[0] in done.stderr else f" does not name {named}: {done.stderr[-200:]}"
-    return seconds, work, problem + (f" made {made}" if made else "")
+    return seconds, work, problem + (f" made {len(made)} files, {made[0]} among them" if made else "")
 
 
 if __name__ == "__main__":
