@@ -53,6 +53,8 @@ def check(
     significance: float,
     force: bool,
     turn_timeout: int,
+    approval: str,
+    approval_timeout: int,
     serving_runtime: str,
     serving_image: str,
     serving_cpu: str,

@@ -18,6 +18,8 @@ def decide(
     significance: float,
     force: bool,
     turn_timeout: int,
+    approval: str,
+    approval_timeout: int,
     verdict: dsl.Output[dsl.Markdown],
 ) -> str:
     """Compare the new model with a floor and, on the same test images, with the model now serving.

@@ -169,6 +169,17 @@ class Parameters:
         "Seconds to wait for another run that changes the service, up to 3000; 0 refuses at once.",
         rules.whole_number(0, 3000),
     )
+    approval: str = _given(
+        "none",
+        "none, or required: a person says yes (`hyperflow approve`) before a model that the gate lets through goes "
+        "live.",
+        rules.choice("none", "required"),
+    )
+    approval_timeout: int = _given(
+        86400,
+        "Seconds to wait for that person, up to 604800, a week; without an answer the model is not deployed.",
+        rules.whole_number(1, 604_800),
+    )
     serving_runtime: str = _given("hyperflow", "hyperflow (our own predictor) or tensorflow (TensorFlow Serving).")
     serving_image: str = _given("", "Image of our own predictor.")
     serving_cpu: str = _given("1", "Cores of each replica of the service.")

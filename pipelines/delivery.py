@@ -14,7 +14,8 @@ def deliver(given: Given) -> None:
     """Train with known hyper-parameters; serve the model if it deserves it, and test it where it is served."""
     trained = settings.apply(step(train, given), given)
     given = {**given, **trained.outputs}
-    decided = settings.asking(settings.apply(step(decide, given), given, timeout=settings.HOUR))
+    longest = settings.HOUR + settings.WEEK  # a person may take the week
+    decided = settings.asking(settings.apply(step(decide, given), given, timeout=longest))
     with dsl.If(decided.outputs["Output"] == "deploy", name="deserved"):
         deployed = settings.asking(settings.apply(step(deploy, given), given))
         tested = settings.apply(step(predict, given, url=deployed.output), given, timeout=settings.HOUR)

@@ -9,7 +9,7 @@ from hyperflow.volume import MOUNT_PATH
 from pipelines import server
 from pipelines.wiring import Given
 
-QUARTER_HOUR, HOUR = 900, 3600
+QUARTER_HOUR, HOUR, WEEK = 900, 3600, 604_800
 USER = 1000
 """The fixed user of our images; the claim's folders belong to its group."""
 

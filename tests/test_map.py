@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE, TESTS = ROOT / "hyperflow", ROOT / "tests"
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "cli/approving.py": ("steps/test_approval.py", "kubeflow/test_approval.py"),
     "cli/cluster.py": (
         "kubeflow/test_kustomize.py",
         "kubeflow/test_preflight.py",
@@ -31,6 +32,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "demo/views.py": ("browser/test_demo_page.py",),
     "engines/base.py": ("conformance/test_engine.py",),
     "engines/kubeflow/answer.py": ("kubeflow/test_faults.py",),
+    "engines/kubeflow/approval.py": ("kubeflow/test_approval.py", "cluster/test_approval.py"),
     "engines/kubeflow/backends.py": ("kubeflow/test_backends.py",),
     "engines/kubeflow/probes.py": ("kubeflow/test_backends.py", "kubeflow/test_own_search.py"),
     "engines/kubeflow/trial_jobs.py": ("kubeflow/test_own_search.py",),
@@ -81,6 +83,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "engines/kubeflow/preflight/": ("kubeflow/test_preflight.py", "kubeflow/test_retries.py"),
     "engines/local/__init__.py": ("conformance/test_engine.py",),
+    "engines/local/approval.py": ("steps/test_approval.py",),
     "engines/local/guard.py": ("engines/local/test_processes.py",),
     "engines/local/service.py": ("engines/local/test_rollouts.py", "engines/local/test_failed_rollouts.py"),
     "engines/local/surroundings.py": ("steps/test_check.py",),
@@ -143,6 +146,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "serving/test_signatures.py",
     ),
     "specs/algorithms.py": ("test_parameters.py",),
+    "specs/approval.py": ("steps/test_approval.py",),
     "specs/data.py": ("test_parameters.py",),
     "specs/description.py": ("steps/test_check.py", "fashion/test_arguments.py"),
     "specs/job.py": ("test_parameters.py",),
@@ -173,6 +177,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "steps/turn.py": ("steps/test_release.py",),
     "telemetry.py": ("serving/test_tracing.py", "steps/test_trace.py"),
     "translation.py": ("test_parameters.py",),
+    "volume/approvals.py": ("steps/test_approval.py", "kubeflow/test_approval.py"),
     "volume/cards.py": ("steps/test_plan.py",),
     "volume/evaluation.py": ("evaluation/test_compare.py",),
     "volume/records.py": (

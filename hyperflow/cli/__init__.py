@@ -7,6 +7,9 @@ from hyperflow.cli import cluster
 
 # isort: split
 from hyperflow.cli import sending
+
+# isort: split
+from hyperflow.cli import approving
 from hyperflow.cli.app import app, find_pipeline, main
 
-__all__ = ["app", "cluster", "find_pipeline", "local", "main", "models", "sending"]
+__all__ = ["app", "approving", "cluster", "find_pipeline", "local", "main", "models", "sending"]

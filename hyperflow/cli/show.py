@@ -48,12 +48,12 @@ def display() -> Iterator[Listener]:
         def say(text: object) -> None:
             print(text, file=out, flush=True)
 
-        yield Listener(lambda stage: say(f"{stage} …"), say)
+        yield Listener(lambda stage: say(f"{stage} …"), say, say)
         return
     screen = Console(file=out)
     with Progress(*_columns(screen), console=screen, expand=True) as bars:
         shown = _Bars(bars)
-        yield Listener(shown.stage, shown.progress)
+        yield Listener(shown.stage, shown.progress, shown.say)
         shown.finish()
 
 
@@ -83,6 +83,9 @@ class _Bars:
     def progress(self, forward: Forward) -> None:
         if self._current is not None:
             self._bars.update(self._current, completed=forward.done, total=forward.total or None, text=forward.text)
+
+    def say(self, line: str) -> None:
+        self._bars.console.print(escape(line), highlight=False, soft_wrap=True)
 
     def finish(self) -> None:
         if self._current is not None:

@@ -11,8 +11,10 @@ from typing import ClassVar
 from hyperflow import progress
 from hyperflow.errors import InvalidParameter, one_of
 from hyperflow.specs import (
+    Answer,
     Description,
     Endpoint,
+    Question,
     ServeSpec,
     Trainer,
     TrainResult,
@@ -21,6 +23,7 @@ from hyperflow.specs import (
     TuneSpec,
     format_value,
 )
+from hyperflow.volume import approvals
 
 Spec = TuneSpec | TrainSpec | ServeSpec
 Limits = Mapping[str, Collection[object]]
@@ -161,6 +164,36 @@ class Engine(ABC):
     def serving(self, name: str) -> Endpoint | None:
         """Return what the service's users meet, or None where there is nothing of that name that has done well."""
 
+    def ask(self, question: Question) -> Answer:
+        """Ask a person, once a run, and wait for the answer without asking in a loop.
+
+        A second call takes up what the first one asked, with its time, and the answer that may have come. Where none
+        comes, the answer is a no of nobody.
+
+        Raises:
+            Conflict: The run has asked about other things before.
+            Unavailable: The question cannot be put, or has been taken away.
+        """
+        standing = approvals.ask(question)
+        return self._ask(standing) or approvals.nobody(standing)
+
+    @abstractmethod
+    def answer(self, run_id: str, answer: Answer) -> None:
+        """Answer what a run asks; of two answers the first one counts.
+
+        Raises:
+            Conflict: It has its answer, and the message says whose; or the time is over.
+            Unavailable: The run asks nothing, or this person may not answer.
+        """
+
+    @abstractmethod
+    def asked(self) -> list[Question]:
+        """Return what waits for an answer, the oldest question first."""
+
+    @abstractmethod
+    def person(self) -> str:
+        """Name who uses this engine, as far as the system below it knows."""
+
     @abstractmethod
     def reap(self) -> list[str]:
         """Delete the jobs of runs that have ended; return the names of what was deleted."""
@@ -191,6 +224,10 @@ class Engine(ABC):
     @abstractmethod
     def _train(self, spec: TrainSpec) -> TrainResult:
         """Do what `train` promises."""
+
+    @abstractmethod
+    def _ask(self, question: Question) -> Answer | None:
+        """Do what `ask` promises; None where no answer came."""
 
     @abstractmethod
     def _serve(self, spec: ServeSpec) -> Endpoint:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hyperflow.specs import Comparison, Decision, ModelRef, Rule
+from dataclasses import replace
+
+from hyperflow.specs import Answer, Comparison, Decision, ModelRef, Rule
 
 
 def decide(candidate: ModelRef, serving: ModelRef | None, comparison: Comparison | None, rule: Rule) -> Decision:
@@ -42,6 +44,13 @@ def _judge(candidate: ModelRef, serving: ModelRef | None, comparison: Comparison
             False, f"{accuracy} differs from {served} by no more than noise {on}, not below {rule.significance:g})"
         )
     return Decision(True, f"{accuracy} is better than {served} {on}, below {rule.significance:g})")
+
+
+def with_approval(decision: Decision, answer: Answer) -> Decision:
+    """Let a person have the last word on a model that is to be deployed."""
+    if answer.approved:
+        return replace(decision, reason=f"{decision.reason}; {answer}")
+    return Decision(False, f"{answer}, although {decision.reason}")
 
 
 def verdict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import Any
 
 from hyperflow import client, datasets, volume
@@ -52,7 +53,8 @@ def _decision(kept: Records) -> dict[str, Any]:
         return {"outcome": "skipped", "deploy": False, "reason": kept.plan.reason}
     assert kept.decide, "a run that has ended well has decided"
     outcome = "deployed" if kept.decide.deploy else "refused"
-    return {"outcome": outcome, "deploy": kept.decide.deploy, "reason": kept.decide.reason}
+    decision = {"outcome": outcome, "deploy": kept.decide.deploy, "reason": kept.decide.reason}
+    return decision | ({"approval": asdict(kept.decide.approval)} if kept.decide.approval else {})
 
 
 def _smoke(tested: Predict) -> dict[str, float]:

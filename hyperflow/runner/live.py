@@ -79,7 +79,7 @@ class Live:
             self._forward(forward)
             other.progress(forward)
 
-        return Listener(stage, progress)
+        return Listener(stage, progress, other.say)
 
     def now(self, seen: str) -> tuple[str, str] | None:
         """Return the page and its mark once it is another than the one seen; the last page has no mark.

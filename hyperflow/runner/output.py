@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hyperflow import volume
 from hyperflow.progress import Progress
+from hyperflow.volume.approvals import ASKS
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([a-z-]+?)(?:-\d+)?'")  # a step that stands twice in a pipeline has a number
@@ -26,10 +27,12 @@ class Listener:
     Args:
         stage: Called with each stage's name when it starts.
         progress: Called with each step forward.
+        say: Called with each line that a person is to read now: how to answer what a step asks.
     """
 
     stage: Callable[[str], None]
     progress: Callable[[Progress], None]
+    say: Callable[[str], None] = lambda _: None
 
 
 class Output(io.TextIOBase):
@@ -78,6 +81,8 @@ class Output(io.TextIOBase):
             self._last.append(line)
         if progress:
             self._listener.progress(progress)
+        elif line.startswith(ASKS):
+            self._listener.say(line.removeprefix(ASKS))
         elif _FAILED.match(line):
             self._failure = [line.strip().removeprefix("error: ")]
         elif self._failure and line.startswith("  "):

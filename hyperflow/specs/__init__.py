@@ -7,6 +7,7 @@
     Algorithm ─────────┘   │
                            TrainSpec ─ engine.train ─> TrainResult
                            ServeSpec ─ engine.serve ─> Endpoint
+                           Question  ─ engine.ask   ─> Answer
 
 Nothing here knows how an engine works, and nothing here touches a disk or a network.
 """
@@ -14,6 +15,7 @@ Nothing here knows how an engine works, and nothing here touches a disk or a net
 from __future__ import annotations
 
 from hyperflow.specs.algorithms import ALGORITHMS
+from hyperflow.specs.approval import Answer, Question
 from hyperflow.specs.data import DataRef
 from hyperflow.specs.description import Description
 from hyperflow.specs.search import Algorithm, Dimension, Direction, Distribution, EarlyStopping, Objective
@@ -36,6 +38,7 @@ __all__ = [
     "ALGORITHMS",
     "RUNTIMES",
     "Algorithm",
+    "Answer",
     "Comparison",
     "Compute",
     "DataRef",
@@ -49,6 +52,7 @@ __all__ = [
     "Endpoint",
     "ModelRef",
     "Objective",
+    "Question",
     "Rule",
     "ServeSpec",
     "TrainResult",

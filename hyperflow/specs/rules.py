@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hyperflow.errors import InvalidParameter
+from hyperflow.errors import InvalidParameter, one_of
 from hyperflow.specs.values import check_quantity, check_service_name, format_value, is_number, mapping, whole
 
 Rule = Callable[[str, Any], None]
@@ -18,6 +18,16 @@ def number_up_to(most: float, least: float = 0) -> Rule:
     def rule(name: str, value: Any) -> None:
         if not is_number(value) or not least <= value <= most:
             raise InvalidParameter(name, value, f"a number from {format_value(least)} up to {format_value(most)}")
+
+    return rule
+
+
+def choice(*names: str) -> Rule:
+    """Allow some names alone."""
+
+    def rule(name: str, value: Any) -> None:
+        if value not in names:
+            raise InvalidParameter(name, value, one_of(names))
 
     return rule
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hyperflow import datasets
@@ -11,7 +11,7 @@ from hyperflow.errors import JobFailed
 from hyperflow.evaluation import compare, drift, gate
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Comparison, Decision, Endpoint, ModelRef, Rule
-from hyperflow.steps import turn
+from hyperflow.steps import approval, turn
 from hyperflow.steps.context import Step
 from hyperflow.volume import cards, evaluation, lease, records
 
@@ -26,15 +26,21 @@ def run(current: Step, parameters: Parameters, candidate: ModelRef, data_path: s
         comparison = _compare(candidate, serving, data_path, rule.force)
         served = serving.model if serving else None
         decision = gate.decide(candidate, served, comparison, rule)
-        current.keep(records.Decide(
+        judged = records.Decide(
             deploy=decision.deploy, reason=decision.reason, forced=decision.forced, candidate=candidate, serving=served,
             comparison=comparison, rule=rule,
-        ))  # fmt: skip
-        _judged(parameters, candidate, decision, served)
+        )  # fmt: skip
+        verdict = gate.verdict(candidate, served, comparison, rule, decision)
+        if answer := approval.seek(current, parameters, judged, verdict, data_path):
+            decision = gate.with_approval(decision, answer)
+            judged = replace(judged, deploy=decision.deploy, reason=decision.reason, approval=answer)
+            verdict = gate.verdict(candidate, served, comparison, rule, decision)
+        current.keep(judged)
+        _judged(parameters, candidate, judged)
     if not decision.deploy:
         lease.release(name, current.run_id)
     current.say(f"{'deploy' if decision.deploy else 'skip'}: {decision.reason}")
-    return decision, gate.verdict(candidate, served, comparison, rule, decision)
+    return decision, verdict
 
 
 def _compare(candidate: ModelRef, serving: Endpoint | None, data_path: str, force: bool) -> Comparison | None:
@@ -57,9 +63,11 @@ def _compare(candidate: ModelRef, serving: Endpoint | None, data_path: str, forc
     return compare.paired(ours, theirs, labels)
 
 
-def _judged(parameters: Parameters, candidate: ModelRef, decision: Decision, serving: ModelRef | None) -> None:
-    card = cards.read(Path(candidate.path))
+def _judged(parameters: Parameters, candidate: ModelRef, judged: records.Decide) -> None:
+    card, serving = cards.read(Path(candidate.path)), judged.serving
     if card and not (serving and serving.run_id == candidate.run_id):
-        against = serving.run_id if serving else ""
-        answer = replace(card, deploy=decision.deploy, reason=decision.reason, against=against, forced=decision.forced)
+        answer = replace(
+            card, deploy=judged.deploy, reason=judged.reason, against=serving.run_id if serving else "",
+            forced=judged.forced, approval=asdict(judged.approval) if judged.approval else None,
+        )  # fmt: skip
         cards.write(parameters.model_name, answer)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import hyperflow
 from hyperflow import volume
@@ -41,6 +42,7 @@ class Card:
         reason: Why.
         against: The run whose model was serving then, or empty.
         forced: Whether it was deployed against the rule.
+        approval: What a person said of it: `approved`, `who`, `why` and when (`at`); None where nobody was asked.
     """
 
     run_id: str
@@ -54,6 +56,7 @@ class Card:
     reason: str = ""
     against: str = ""
     forced: bool = False
+    approval: Mapping[str, Any] | None = None
 
 
 def code(trainer: Trainer, epochs: int, workers: int, parameter_servers: int) -> str:

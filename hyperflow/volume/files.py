@@ -89,6 +89,25 @@ def write_text(path: Path, text: str) -> None:
             partial.unlink(missing_ok=True)
 
 
+def write_once(path: Path, text: str) -> bool:
+    """Write a small file whole where none is; return whether it was this one that was written.
+
+    Raises:
+        Unavailable: The volume cannot be written, or is full.
+    """
+    with writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            os.link(partial, path)  # unlike a rename, it fails where the name is taken
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+    return True
+
+
 def _writer() -> str:
     """Name this process among all that may share the volume."""
     return f"{socket.gethostname()}-{os.getpid()}"

@@ -6,6 +6,7 @@ runs/<run id>/                            all that belongs to one run
     log.txt  summary.json  report.html    what its steps printed and what came of it, on this machine
     steps/<stage>.json                    what came of each step
     tune/  train/                         trial logs, study, checkpoints, TensorBoard events
+    approval/                             what a person was asked before the model went live, and said
     failed/<what>.txt                     what was known of each failure when it was seen, on a cluster
     taken-back.txt                        why the smoke test took this run's model back
 models/<model name>/<run id>/1/           a SavedModel, or an ONNX model alone; 1 is the version folder
@@ -116,6 +117,31 @@ def queue_time(run_id: str) -> Path:
 def training(run_id: str, volume: Path | None = None) -> Path:
     """Return the folder of a run's training, on this volume or where another process sees it."""
     return (volume or root()) / run_path(run_id).relative_to(root()) / "train"
+
+
+def approval(run_id: str) -> Path:
+    """Return the folder of what a person was asked about a run's model."""
+    return run_path(run_id) / "approval"
+
+
+def approval_question(run_id: str) -> Path:
+    """Return the file with what a person was asked."""
+    return approval(run_id) / "question.json"
+
+
+def approval_answer(run_id: str) -> Path:
+    """Return the file with what that person said, on this machine."""
+    return approval(run_id) / "answer.json"
+
+
+def approval_page(run_id: str) -> Path:
+    """Return the page with what there is to decide by."""
+    return approval(run_id) / "page.html"
+
+
+def approval_bell(run_id: str) -> Path:
+    """Return the named pipe that wakes who waits for an answer, on this machine."""
+    return approval(run_id) / "bell"
 
 
 def failed(run_id: str) -> Path:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from hyperflow.specs import Comparison, DataRef, Drift, Endpoint, ModelRef, Rule, Trial, Value
+from hyperflow.specs import Answer, Comparison, DataRef, Drift, Endpoint, ModelRef, Rule, Trial, Value
 from hyperflow.volume import paths
 from hyperflow.volume.evaluation import Evaluation
 from hyperflow.volume.files import write_text
@@ -152,6 +152,7 @@ class Decide(Record):
         serving: What was served then, or None.
         comparison: Both on the same images, or None.
         rule: What it had to come up to.
+        approval: What a person said of it; None where nobody was asked.
     """
 
     stage: ClassVar[str] = "decide"
@@ -163,6 +164,7 @@ class Decide(Record):
     serving: ModelRef | None
     comparison: Comparison | None
     rule: Rule
+    approval: Answer | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import fcntl
 import time
 from pathlib import Path
 
-from hyperflow.volume import paths, records
+from hyperflow.volume import approvals, paths, records
 
 
 def process_ended(run_id: str) -> bool:
@@ -26,6 +26,8 @@ def may_run(run_id: str, longest: float) -> bool:
         return held
     if _is_complete(run_id):
         return False
+    if (question := approvals.asked(run_id)) and question.is_open:
+        return True
     return time.time() - _last_sign(paths.run_path(run_id)) < longest
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from hyperflow import progress, volume
 from hyperflow.engines.base import Engine
-from hyperflow.engines.kubeflow import backends, evidence, manifests, preflight, tuners
+from hyperflow.engines.kubeflow import approval, backends, evidence, manifests, preflight, tuners
 from hyperflow.engines.kubeflow.backends import Backend
 from hyperflow.engines.kubeflow.cluster import Cluster
 from hyperflow.engines.kubeflow.manifests import KServe, work
@@ -20,9 +20,9 @@ from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS
 from hyperflow.engines.kubeflow.training import Training
 from hyperflow.engines.kubeflow.tuning import Tuning
 from hyperflow.errors import InvalidParameter
-from hyperflow.specs import Endpoint, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec, Value
+from hyperflow.specs import Answer, Endpoint, Question, ServeSpec, TrainResult, TrainSpec, TuneResult, TuneSpec, Value
 from hyperflow.specs.trainer import uses_no_gpu
-from hyperflow.volume import paths
+from hyperflow.volume import approvals, paths
 
 
 class KubeflowEngine(Engine):
@@ -128,6 +128,20 @@ class KubeflowEngine(Engine):
 
     def serving(self, name: str) -> Endpoint | None:
         return self._services.serving(name)
+
+    def _ask(self, question: Question) -> Answer | None:
+        ways = approvals.ways(question, f"--namespace {self.cluster.namespace}")
+        approvals.say(question, [*ways, "In KFP's UI the misread images are on the page of the step train"])
+        return approval.wait(self.cluster, question)
+
+    def answer(self, run_id: str, answer: Answer) -> None:
+        approval.answer(self.cluster, run_id, answer)
+
+    def asked(self) -> list[Question]:
+        return approval.open_questions(self.cluster)
+
+    def person(self) -> str:
+        return approval.person(self.cluster)
 
     def reap(self) -> list[str]:
         return reap(self.cluster)

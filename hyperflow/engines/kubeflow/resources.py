@@ -60,3 +60,4 @@ ACCESS_REVIEW = Resource(
     "SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io", "v1", namespaced=False
 )
 AUTHORIZATION_POLICY = Resource("AuthorizationPolicy", "authorizationpolicies", "security.istio.io", "v1")
+SELF_REVIEW = Resource("SelfSubjectReview", "selfsubjectreviews", "authentication.k8s.io", "v1", namespaced=False)

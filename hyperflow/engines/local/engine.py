@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import getpass
+import shlex
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 
 from hyperflow import progress, volume
 from hyperflow.engines import search
 from hyperflow.engines.base import Engine
-from hyperflow.engines.local import processes, surroundings
+from hyperflow.engines.local import approval, processes, surroundings
 from hyperflow.engines.local.services import Services
 from hyperflow.engines.local.training import Training
 from hyperflow.engines.local.trials import Processes
 from hyperflow.engines.search.samplers import SAMPLERS
-from hyperflow.specs import Description, Endpoint, ServeSpec, Trainer, TrainResult, TrainSpec, TuneResult, TuneSpec
-from hyperflow.volume import paths
+from hyperflow.specs import (
+    Answer,
+    Description,
+    Endpoint,
+    Question,
+    ServeSpec,
+    Trainer,
+    TrainResult,
+    TrainSpec,
+    TuneResult,
+    TuneSpec,
+)
+from hyperflow.volume import approvals, paths
 
 
 class LocalEngine(Engine):
@@ -73,6 +86,19 @@ class LocalEngine(Engine):
 
     def serving(self, name: str) -> Endpoint | None:
         return self.services.serving(name)
+
+    def _ask(self, question: Question) -> Answer | None:
+        approvals.say(question, approvals.ways(question, shlex.join(["--folder", str(volume.root())])))
+        return approval.wait(question)
+
+    def answer(self, run_id: str, answer: Answer) -> None:
+        approval.answer(run_id, answer)
+
+    def asked(self) -> list[Question]:
+        return approval.open_questions()
+
+    def person(self) -> str:
+        return getpass.getuser()
 
     def reap(self) -> list[str]:
         """Return nothing: a process of ours ends with its run, whatever ends that (see `guard`)."""

@@ -8,6 +8,7 @@ from hyperflow.engines.kubeflow.preflight.check import OVERLAY, Check
 from hyperflow.engines.kubeflow.resources import (
     ACCESS_REVIEW,
     CLAIM,
+    CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
     EXPERIMENT,
@@ -42,6 +43,7 @@ VERBS: dict[Resource, tuple[str, ...]] = {
     POD: ("get", "list", "watch"),
     EVENT: ("list", "watch"),
     CLAIM: ("get",),
+    CONFIG_MAP: ("get", "list", "watch", "create"),
     NAMESPACE: ("get",),
 }
 """What the engine does to objects of the namespace: no more, no less. Logs are pods/log, get."""
