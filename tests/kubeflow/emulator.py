@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "storage.k8s.io/v1": ("storageclasses",),
     "security.istio.io/v1": ("authorizationpolicies",),
     "authorization.k8s.io/v1": ("selfsubjectaccessreviews",),
+    "authentication.k8s.io/v1": ("selfsubjectreviews",),
 }
 """What this server has, by group and version; a test takes away what is not to be installed."""
 
@@ -113,6 +114,14 @@ class Fault:
     reason: str = "InternalError"
 
 
+@dataclass(frozen=True)
+class User:
+    """Somebody with a token of his own, and what RBAC lets him do: API group, resource and verb; None for all."""
+
+    name: str
+    rights: frozenset[tuple[str, str, str]] | None = None
+
+
 @dataclass
 class Log:
     """What a container has printed so far."""
@@ -132,6 +141,7 @@ class Emulator:
         self.denied: set[tuple[str, str]] = set()
         self.logs: dict[tuple[str, str], Log] = {}
         self.token = ""
+        self.users: dict[str, User] = {}
         self.webhooks = dict(WEBHOOKS)
         self.unknown: set[str] = set()
         self.kserve_fields: tuple[str, ...] = ("canary", "storageUris")
@@ -268,13 +278,30 @@ class Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ").removeprefix("bearer ")
         if self.emulator.token and token != self.emulator.token:
             raise Refusal(401, "Unauthorized", "Unauthorized")
+        if self.emulator.users and token not in self.emulator.users:
+            raise Refusal(401, "Unauthorized", "Unauthorized")
+        self.user = self.emulator.users.get(token, User("step"))
+
+    def _permit(self, request: Request) -> None:
+        group, resource, verb = request.parts["group"], request.resource, request.verb
+        if self.user.rights is not None and (group, resource, verb) not in self.user.rights:
+            where = f'API group "{group}" in the namespace "{request.parts["namespace"]}"'
+            said = f'User "{self.user.name}" cannot {verb} resource "{resource}" in {where}'
+            raise Refusal(403, "Forbidden", f'{resource} "{request.parts["name"]}" is forbidden: {said}')
 
     def _answer(self, request: Request, body: Object) -> None:
         if not request.parts or not self._is_installed(request):
             self._reply(self._discover(request.path))
         elif request.parts["plural"] == "selfsubjectaccessreviews":
             self._reply(self._review(body))
-        elif request.parts["part"] == "log":
+        elif request.parts["plural"] == "selfsubjectreviews":
+            self._reply({**body, "status": {"userInfo": {"username": self.user.name}}}, 201)
+        else:
+            self._permit(request)
+            self._serve_objects(request, body)
+
+    def _serve_objects(self, request: Request, body: Object) -> None:
+        if request.parts["part"] == "log":
             self._send_log(request)
         elif request.verb == "watch":
             self._watch(request)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from hyperflow.engines.kubeflow.manifests.job import service as network
 from hyperflow.engines.kubeflow.resources import JOB, NETWORK
 from hyperflow.errors import Cancelled, JobFailed
 from hyperflow.progress import Progress
+from hyperflow.specs import Question
 from pipelines import settings
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.operators import JOBS, TFJOBS
+from tests.kubeflow.roles import Right, rights
 from tests.kubeflow.specs import model, serving, trainer, training, tuning
 from tests.kubeflow.store import Object
 from tests.kubeflow.trainer import TRAINJOBS
@@ -30,9 +33,6 @@ from tests.kubeflow.world import NAMESPACE
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir() if path.name != "profile")
 IN_PROFILE = "kubeflow-user-example-com"
-
-Right = tuple[str, str, str]
-"""API group, resource and verb."""
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
@@ -51,17 +51,6 @@ def built_text(folder: Path) -> str:
 
 def of_kind(overlay: str, kind: str) -> list[Object]:
     return [item for item in build(f"overlays/{overlay}") if item["kind"] == kind]
-
-
-def rights(name: str) -> set[Right]:
-    (role,) = [item for item in of_kind("standard", "Role") if item["metadata"]["name"] == name]
-    return {
-        (group, resource, verb)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
 
 
 def used(emulator: Emulator) -> set[Right]:
@@ -243,6 +232,7 @@ def live_through_everything(
         folder.mkdir(parents=True)
         (folder / "saved_model.pb").write_bytes(b"a model")
         engine.serve(serving(run_id=run_id, model=model(run_id)))
+    engine.ask(Question("run-1", "m", "good", "good", "", "/page", 0.0, time.time() - 2))  # its time is over
     engine.restore("m")
     with pytest.raises(JobFailed):
         engine.serve(serving(name="new", model=model("missing")))

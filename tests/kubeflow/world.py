@@ -114,9 +114,9 @@ def install(emulator: Emulator) -> None:
         emulator.store.create(("apps", "deployments"), namespace, {**item, "status": {"availableReplicas": 1}})
 
 
-def kubeconfig(emulator: Emulator, folder: Path, token_file: Path | None = None) -> Path:
+def kubeconfig(emulator: Emulator, folder: Path, token_file: Path | None = None, token: str = "first") -> Path:
     """Write a kubeconfig for the emulated cluster."""
-    user = {"tokenFile": str(token_file)} if token_file else {"token": "first"}
+    user = {"tokenFile": str(token_file)} if token_file else {"token": token}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
