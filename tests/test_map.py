@@ -191,6 +191,7 @@ whole programs."""
 WHOLE: tuple[str, ...] = (
     "demo/test_manifests.py",
     "runner/test_own_data.py",
+    "runner/test_approval.py",
     "runner/test_month.py",
     "test_map.py",
     "test_version.py",

@@ -81,8 +81,8 @@ class Output(io.TextIOBase):
             self._last.append(line)
         if progress:
             self._listener.progress(progress)
-        elif line.startswith(ASKS):
-            self._listener.say(line.removeprefix(ASKS))
+        elif line.lstrip().startswith(ASKS):
+            self._listener.say(line.lstrip().removeprefix(ASKS))
         elif _FAILED.match(line):
             self._failure = [line.strip().removeprefix("error: ")]
         elif self._failure and line.startswith("  "):

@@ -16,6 +16,7 @@ import pytest
 
 from hyperflow import datasets
 from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.engines.kubeflow.manifests.approval import with_answer
 from hyperflow.errors import Conflict, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Answer, ModelRef, Question
@@ -141,7 +142,7 @@ def test_person_without_the_right_is_refused_and_told_how_to_get_it(office: Offi
     assert code == 1
     assert "carol@example.com may not answer in the namespace team" in said
     assert "--role=hyperflow-approver --user=carol@example.com" in said
-    assert "answer" not in office.map()["data"]
+    assert set(office.map()["data"]) == {"question"}
     assert not waiting.done()
 
 
@@ -171,11 +172,11 @@ def test_answer_given_over_a_stale_reading_does_not_take_the_first_ones_place(of
     waiting = office.ask()
     engine = engine_on(office.emulator, office.folder)
     office.emulator.users = {}
-    taken = {**office.map()["data"], "answer": approvals.to_json(Answer(True, "alice", "", 5.0))}
+    first = Answer(True, "alice", "", 5.0)
 
     def overtake(request: Any) -> bool:
-        if request.method == "PUT" and "answer" not in office.map()["data"]:
-            office.emulator.store.replace(MAPS, NAMESPACE, {**office.map(), "data": taken})
+        if request.method == "PUT" and "approved" not in office.map()["data"]:
+            office.emulator.store.replace(MAPS, NAMESPACE, with_answer(office.map(), first))
         return False
 
     office.emulator.faults = [Fault(500, overtake)]
@@ -227,12 +228,8 @@ def test_step_that_is_run_again_takes_up_its_question_with_its_time(office: Offi
 def test_question_is_its_runs_and_goes_with_its_workflow(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     workflows, store = ("argoproj.io", "workflows"), office.emulator.store
     workflow = store.create(workflows, NAMESPACE, {"metadata": {"name": "flow"}})
-    owner = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
-        "name": "flow",
-        "uid": workflow["metadata"]["uid"],
-    }
+    uid = workflow["metadata"]["uid"]
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "flow", "uid": uid}
     store.create(("", "pods"), NAMESPACE, {"metadata": {"name": "step", "ownerReferences": [owner]}})
     monkeypatch.setenv("KFP_POD_NAME", "step")
     waiting = office.ask()
@@ -244,8 +241,8 @@ def test_question_is_its_runs_and_goes_with_its_workflow(office: Office, monkeyp
 
 
 def test_question_that_somebody_else_has_made_is_not_taken_up(office: Office) -> None:
-    forged = {"question": "{}", "answer": approvals.to_json(Answer(True, "mallory"))}
-    office.emulator.store.create(MAPS, NAMESPACE, {"metadata": {"name": "approve-run-1"}, "data": forged})
+    made = {"metadata": {"name": "approve-run-1"}, "data": {"question": "{}"}}
+    office.emulator.store.create(MAPS, NAMESPACE, with_answer(made, Answer(True, "mallory")))
     with pytest.raises(Conflict, match="approve-run-1 is in the way"):
         office.ask().result(10)
 

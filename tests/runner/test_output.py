@@ -18,7 +18,7 @@ def heard() -> list[object]:
 
 @pytest.fixture
 def output(tmp_path: Path, heard: list[object]) -> Iterator[Output]:
-    with Output(tmp_path / "log.txt", Listener(heard.append, heard.append)) as made:
+    with Output(tmp_path / "log.txt", Listener(heard.append, heard.append, heard.append)) as made:
         yield made
 
 
@@ -34,6 +34,11 @@ def test_line_is_acted_on_once_it_is_whole(output: Output, heard: list[object]) 
     assert heard == []
     output.write("\n")
     assert heard == [Progress("tune", 1, 6, "best")]
+
+
+def test_what_a_person_is_to_read_now_is_told_as_it_is(output: Output, heard: list[object]) -> None:
+    output.write("asks: approve it\n        asks:   or not\nbasks: in the sun\n")
+    assert heard == ["approve it", "  or not"]
 
 
 def test_last_error_is_kept_with_its_cause_and_remedy(output: Output) -> None:

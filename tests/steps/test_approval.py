@@ -217,6 +217,14 @@ def test_killed_step_waits_no_longer_than_the_first_would_have(desk: Desk) -> No
     assert "decided False nobody" in output
 
 
+def test_step_whose_run_was_killed_does_not_wait_on(desk: Desk) -> None:
+    waiting = desk.decide(timeout=3600)
+    assert waiting.stdout
+    waiting.stdout.close()
+    assert waiting.wait(10) != 0
+    assert not paths.approval_bell("run-1").exists()
+
+
 def test_run_that_asks_nothing_cannot_be_answered(desk: Desk) -> None:
     code, said = desk.call("approve", "run-2")
     assert code == 1

@@ -10,8 +10,7 @@ from kubernetes import config
 from hyperflow.engines.kubeflow import manifests
 from hyperflow.engines.kubeflow.cluster import ApiError, Cluster
 from hyperflow.engines.kubeflow.jobs import create_or_adopt
-from hyperflow.engines.kubeflow.manifests.approval import ANSWER, LABEL, QUESTION, name
-from hyperflow.engines.kubeflow.manifests.common import Manifest
+from hyperflow.engines.kubeflow.manifests.approval import LABEL, answer_of, name, question_of, with_answer
 from hyperflow.engines.kubeflow.resources import CONFIG_MAP, SELF_REVIEW
 from hyperflow.engines.kubeflow.watch import Change, Feed
 from hyperflow.errors import Unavailable
@@ -24,7 +23,7 @@ def wait(cluster: Cluster, question: Question) -> Answer | None:
     item = create_or_adopt(cluster, CONFIG_MAP, manifests.approval(question))
     with Feed(cluster) as feed:
         feed.watch(CONFIG_MAP, fieldSelector=f"metadata.name={name(question.run_id)}")
-        while not (given := _answer(item)):
+        while not (given := answer_of(item)):
             change = feed.next(approvals.seconds_left(question))
             if change is None:
                 return None
@@ -44,13 +43,13 @@ def answer(cluster: Cluster, run_id: str, given: Answer) -> None:
             what = f"run {run_id} asks nobody in the namespace {cluster.namespace}"
             remedy = f"see `hyperflow approvals --namespace {cluster.namespace}`, or give another one"
             raise Unavailable(what, f"no ConfigMap {name(run_id)} asks there", remedy)
-        first = _answer(item)
+        first = answer_of(item)
         if first == given:
             return  # the request was made twice, as its first answer was lost on the way
-        approvals.refuse_late(_question(item), first)
-        data = {**item["data"], ANSWER: approvals.to_json(given)}
+        approvals.refuse_late(question_of(item), first)
         try:
-            cluster.replace(CONFIG_MAP, {**item, "data": data})
+            cluster.replace(CONFIG_MAP, with_answer(item, given))
+            return
         except ApiError as error:
             if error.status == HTTPStatus.FORBIDDEN:
                 raise _no_right(cluster, given, error) from error
@@ -61,7 +60,7 @@ def answer(cluster: Cluster, run_id: str, given: Answer) -> None:
 def open_questions(cluster: Cluster) -> list[Question]:
     """Return what waits for an answer in the namespace, the oldest first."""
     items = cluster.list(CONFIG_MAP, labelSelector=f"{LABEL}=asked")["items"]
-    found = [_question(item) for item in items if not _answer(item)]
+    found = [question_of(item) for item in items if not answer_of(item)]
     return sorted((question for question in found if question.is_open), key=lambda question: question.asked)
 
 
@@ -76,15 +75,6 @@ def person(cluster: Cluster) -> str:
         except config.ConfigException as error:
             raise Unavailable("nobody knows who you are", str(error), "use a kubeconfig with a user") from error
         return str(context["context"]["user"])
-
-
-def _answer(item: Manifest) -> Answer | None:
-    text = (item.get("data") or {}).get(ANSWER)
-    return approvals.from_json(text, Answer) if text else None
-
-
-def _question(item: Manifest) -> Question:
-    return approvals.from_json(item["data"][QUESTION], Question)
 
 
 def _no_right(cluster: Cluster, given: Answer, error: ApiError) -> Unavailable:

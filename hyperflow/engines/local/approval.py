@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hyperflow import volume
-from hyperflow.errors import Unavailable
+from hyperflow.errors import Cancelled, Unavailable
 from hyperflow.specs import Answer, Question
 from hyperflow.volume import approvals, paths
+
+_STDOUT = 1
+_DAY = 86400.0  # poll takes no more milliseconds than an int has
 
 
 def wait(question: Question) -> Answer | None:
@@ -23,8 +26,7 @@ def wait(question: Question) -> Answer | None:
             left = approvals.seconds_left(question)
             if left <= 0:
                 return None
-            if select.select([bell], [], [], left)[0]:
-                os.read(bell, 64)
+            _sleep(bell, left)
     return given
 
 
@@ -46,6 +48,18 @@ def open_questions() -> list[Question]:
     runs = [folder.name for folder in paths.all_runs().glob("[!.]*/")]
     found = [question for run in runs if (question := approvals.asked(run)) and not approvals.answered(run)]
     return sorted((question for question in found if question.is_open), key=lambda question: question.asked)
+
+
+def _sleep(bell: int, seconds: float) -> None:
+    """Sleep until the bell rings; one whom nobody listens to any more, as its run was killed, does not wait on."""
+    sleep = select.poll()
+    sleep.register(bell, select.POLLIN)
+    sleep.register(_STDOUT, 0)  # of a pipe that nobody reads, poll tells without being asked
+    for which, what in sleep.poll(min(seconds, _DAY) * 1000):
+        if which == _STDOUT and what & (select.POLLERR | select.POLLHUP):
+            raise Cancelled("the step waits for no one", "the process that ran it has ended", "run it again to go on")
+        if which == bell:
+            os.read(bell, 64)
 
 
 @contextmanager
