@@ -1,4 +1,4 @@
-"""A model that waits for a person, on a real API server: RBAC, the admission policy, and the name that the server says."""
+"""A model that waits for a person, on a real API server: its RBAC, its admission policy, and the names it knows."""
 
 from __future__ import annotations
 
@@ -174,6 +174,6 @@ def test_policy_keeps_those_from_answering_who_may_change_configmaps(office: Off
     for change in ({"data": {"why": "other"}}, {"data": {"question": "other"}}, {"data": None}):
         with pytest.raises(Refusal, match="does not change"):
             office.world.api.patch(office.world.path("configmaps", NAME), change)
+    bare = {"metadata": {"labels": {"hyperflow.dev/approval": None}}}
     with pytest.raises(Refusal, match="stays"):
-        change = {"metadata": {"labels": {"hyperflow.dev/approval": None}}}
-        office.world.api.patch(office.world.path("configmaps", NAME), change)
+        office.world.api.patch(office.world.path("configmaps", NAME), bare)
