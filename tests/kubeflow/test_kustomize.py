@@ -232,7 +232,8 @@ def live_through_everything(
         folder.mkdir(parents=True)
         (folder / "saved_model.pb").write_bytes(b"a model")
         engine.serve(serving(run_id=run_id, model=model(run_id)))
-    engine.ask(Question("run-1", "m", "good", "good", "", "/page", 0.0, time.time()))
+    for _ in ("asked", "asked again"):
+        engine.ask(Question("run-1", "m", "good", "good", "", "/page", 0.0, time.time()))
     engine.restore("m")
     with pytest.raises(JobFailed):
         engine.serve(serving(name="new", model=model("missing")))
