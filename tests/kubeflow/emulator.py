@@ -23,7 +23,7 @@ _PATH = re.compile(
 _VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete"}
 
 KINDS: dict[str, tuple[str, ...]] = {
-    "": ("pods", "events", "persistentvolumeclaims", "namespaces", "configmaps", "services"),
+    "": ("pods", "events", "persistentvolumeclaims", "namespaces", "configmaps", "services", "resourcequotas"),
     "kubeflow.org/v1beta1": ("experiments", "suggestions", "trials"),
     "kubeflow.org/v1": ("tfjobs",),
     "trainer.kubeflow.org/v1alpha1": ("trainjobs", "trainingruntimes"),

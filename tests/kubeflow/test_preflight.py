@@ -328,3 +328,84 @@ def test_trainjobs_without_our_runtime_are_refused(emulator: Emulator, engine: K
     with pytest.raises(Unavailable, match="training-runtimes"):
         engine.train(training(training_backend="trainjob"))
     assert not any(request.verb == "create" and request.is_kept for request in emulator.requests)
+
+
+class TestQuota:
+    def limit(
+        self, emulator: Emulator, used: dict[str, str] | None = None, scopes: tuple[str, ...] = (), **hard: str
+    ) -> None:
+        """Give the namespace a quota; `requests_cpu` stands for `requests.cpu`, `requests_gpu` for NVIDIA's."""
+        tracked = {
+            name.replace("_", ".").replace(".gpu", ".nvidia.com/gpu").replace("count.", "count/"): amount
+            for name, amount in hard.items()
+        }
+        spec: Object = {"hard": tracked, **({"scopes": list(scopes)} if scopes else {})}
+        item: Object = {"metadata": {"name": "compute"}, "spec": spec, "status": {"hard": tracked, "used": used or {}}}
+        emulator.store.create(("", "resourcequotas"), NAMESPACE, item)
+
+    def check(self, engine: KubeflowEngine, **changes: Compute | int) -> preflight.Check:
+        checks = engine.survey(tuning(), training(**changes), serving())
+        return next(check for check in checks if check.name == "quota")
+
+    @pytest.mark.parametrize(
+        ("hard", "changes", "found", "lower"),
+        [
+            ({"requests_cpu": "3"}, {"workers": 4}, "4 pods at one time with requests.cpu=1 each", "cpu or workers"),
+            ({"limits_memory": "6G"}, {"workers": 3}, "limits.memory=2Gi each", "memory or workers"),
+            ({"cpu": "1500m"}, {"compute": Compute(cpu="2")}, "compute allows cpu=1500m", "cpu or workers"),
+            ({"requests_gpu": "0"}, {"compute": Compute(gpus=1)}, "requests.nvidia.com/gpu=1 each", "gpus or workers"),
+            ({"pods": "2"}, {"workers": 2, "parameter_servers": 1}, "3 pods at one time, and", "lower workers, or"),
+        ],
+    )
+    def test_one_that_is_too_small_for_a_training_is_named(
+        self, emulator: Emulator, engine: KubeflowEngine, hard: dict[str, str], changes: dict[str, Compute | int],
+        found: str, lower: str,
+    ) -> None:  # fmt: skip
+        self.limit(emulator, **hard)
+        check = self.check(engine, **changes)
+        assert check.status == "fail"
+        assert found in check.found
+        assert "the training needs" in check.found
+        assert lower in check.remedy
+        assert f"kubectl -n {NAMESPACE} edit resourcequota compute" in check.remedy
+
+    def test_one_that_is_just_large_enough_will_do(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        assert self.check(engine).found == "none in this namespace"
+        self.limit(emulator, requests_cpu="4", requests_memory="8192Mi", requests_gpu="0", count_secrets="1")
+        assert self.check(engine, workers=4).status == "ok"
+
+    def test_what_is_in_use_may_come_free(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.limit(emulator, used={"cpu": "3500m"}, cpu="4")
+        check = self.check(engine)
+        assert check.status == "warn"
+        assert "cpu=4, of which 3500m is in use: it would wait" in check.found
+
+    def test_trials_may_run_one_after_another(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.limit(emulator, limits_cpu="5")
+        found = {check.name: check for check in preflight.for_tuning(
+            engine.cluster, tuning(workers=2, parallel_trials=4, training_backend="tfjob"), "katib"
+        )}["quota"]  # fmt: skip
+        assert (found.status, found.found) == ("warn", "compute allows limits.cpu=5: 4 pods of 8 at one time")
+        assert "lower cpu or parallel_trials" in found.remedy
+
+    def test_the_service_has_parameters_of_its_own(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.limit(emulator, memory="3Gi")
+        with pytest.raises(Unavailable, match=r"the service needs 2 pods(.|\n)*lower serving_memory or min_replicas"):
+            engine.serve(serving(min_replicas=2, max_replicas=2))
+
+    def test_nothing_is_made_for_what_it_would_refuse(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.limit(emulator, pods="1")
+        with pytest.raises(Unavailable, match="the training needs 2 pods at one time, and compute allows pods=1"):
+            engine.train(training(workers=2))
+        with pytest.raises(Unavailable, match="a trial needs 2 pods"):
+            engine.tune(tuning(workers=2))
+        assert not any(request.verb == "create" and request.is_kept for request in emulator.requests)
+
+    def test_one_of_some_pods_only_is_passed_over(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.limit(emulator, scopes=("BestEffort",), pods="0")
+        assert (self.check(engine).status, self.check(engine).found) == ("ok", "none that is of all pods")
+
+    def test_one_that_may_not_be_read_is_told(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        emulator.denied.add(("list", "resourcequotas"))
+        check = self.check(engine)
+        assert (check.status, "cannot be read" in check.found) == ("warn", True)

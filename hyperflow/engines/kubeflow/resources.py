@@ -54,6 +54,7 @@ POD = Resource("Pod", "pods", "", "v1")
 EVENT = Resource("Event", "events", "", "v1")
 CLAIM = Resource("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1")
 CONFIG_MAP = Resource("ConfigMap", "configmaps", "", "v1")
+QUOTA = Resource("ResourceQuota", "resourcequotas", "", "v1")
 NAMESPACE = Resource("Namespace", "namespaces", "", "v1", namespaced=False)
 STORAGE_CLASS = Resource("StorageClass", "storageclasses", "storage.k8s.io", "v1", namespaced=False)
 ACCESS_REVIEW = Resource(

@@ -16,6 +16,7 @@ from hyperflow.engines.kubeflow.resources import (
     NAMESPACE,
     NETWORK,
     POD,
+    QUOTA,
     SERVICE,
     SERVING_RUNTIME,
     SUGGESTION,
@@ -44,6 +45,7 @@ VERBS: dict[Resource, tuple[str, ...]] = {
     EVENT: ("list", "watch"),
     CLAIM: ("get",),
     CONFIG_MAP: ("get", "list", "watch", "create"),
+    QUOTA: ("list",),
     NAMESPACE: ("get",),
 }
 """What the engine does to objects of the namespace: no more, no less. Logs are pods/log, get."""

@@ -12,6 +12,7 @@ from hyperflow.engines.kubeflow.preflight.check import Check, read
 from hyperflow.engines.kubeflow.preflight.components import ALWAYS, KATIB, TRAINING, component, server
 from hyperflow.engines.kubeflow.preflight.knative import features
 from hyperflow.engines.kubeflow.preflight.namespace import collector_label, pod_security
+from hyperflow.engines.kubeflow.preflight.quota import of_search, of_service, of_training, quota
 from hyperflow.engines.kubeflow.preflight.retries import retried_steps
 from hyperflow.engines.kubeflow.preflight.rights import permissions
 from hyperflow.engines.kubeflow.preflight.serving import local_gateway, mesh, runtime
@@ -30,6 +31,7 @@ def for_tuning(cluster: Cluster, spec: TuneSpec, tuner: str) -> Iterator[Check]:
     if tuner == "katib":
         yield collector_label(cluster)
     yield claim(cluster, spec.claim, _trial_pods(spec) + 1)
+    yield quota(cluster, [of_search(spec)])
 
 
 def for_training(cluster: Cluster, spec: TrainSpec, backend: Backend) -> Iterator[Check]:
@@ -37,6 +39,7 @@ def for_training(cluster: Cluster, spec: TrainSpec, backend: Backend) -> Iterato
     if backend is TRAINJOBS:
         yield training_runtime(cluster, spec)
     yield claim(cluster, spec.claim, _training_pods(spec) + 1)
+    yield quota(cluster, [of_training(spec)])
 
 
 def for_serving(cluster: Cluster, spec: ServeSpec) -> Iterator[Check]:
@@ -44,6 +47,7 @@ def for_serving(cluster: Cluster, spec: ServeSpec) -> Iterator[Check]:
     yield runtime(cluster, spec.runtime)
     yield features(cluster, spec)
     yield claim(cluster, spec.claim, spec.max_replicas + 1)
+    yield quota(cluster, [of_service(spec)])
 
 
 def survey(cluster: Cluster, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> list[Check]:
@@ -64,6 +68,7 @@ def survey(cluster: Cluster, tune: TuneSpec, train: TrainSpec, serve: ServeSpec)
         *([collector_label(cluster), pod_security(cluster, tune)] if katib else []),
         *([training_runtime(cluster, train)] if backend is TRAINJOBS else []),
         claim(cluster, tune.claim, pods),
+        quota(cluster, [of_search(tune), of_training(train), of_service(serve)]),
         runtime(cluster, serve.runtime),
         features(cluster, serve),
         mesh(cluster),
