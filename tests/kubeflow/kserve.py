@@ -69,7 +69,7 @@ class KServe:
         for server in self._servers:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGKILL)
-        for door in self._doors.values():
+        for door in list(self._doors.values()):  # a slow machine may still be adding one
             door.close()
 
     def _knative(self, item: Object) -> None:
