@@ -69,8 +69,9 @@ def judge(parameters: Parameters) -> None:
     tune_spec(parameters, _CHECKED_RUN, "/")
     train_spec(parameters, _CHECKED_RUN, "/", mapping("best_parameters", parameters.best_parameters))
     serve_spec(parameters, _CHECKED_RUN, ModelRef("/"))
-    if tuple(parameters.trainer_command[1:3]) == ("-m", "hyperflow.fashion.train"):
-        judge_trainer(parameters, _our_trainer())
+    ours = our_trainer(parameters)
+    if ours:
+        judge_trainer(parameters, ours)
 
 
 def judge_trainer(parameters: Parameters, described: Description) -> None:
@@ -92,9 +93,28 @@ def judge_trainer(parameters: Parameters, described: Description) -> None:
     described.judge_going_on("algorithm", parameters.algorithm, resource)
 
 
+def may_train_anew(parameters: Parameters, described: Description | None) -> bool:
+    """Tell whether hyperband gives more epochs to trials of which nobody knows that they go on from a checkpoint.
+
+    Katib's are never meant to.
+
+    Args:
+        parameters: What the user asks for.
+        described: What the trainer says of itself, or None.
+    """
+    by_epochs = parameters.algorithm == "hyperband" and parameters.algorithm_settings.get("resource_name") == "epochs"
+    says_nothing = described is None or described.checkpoints is None
+    return by_epochs and says_nothing and parameters.tuner != "katib"
+
+
+def our_trainer(parameters: Parameters) -> Description | None:
+    """Return what our own trainer says of itself, or None where another one is to train."""
+    return _ours() if tuple(parameters.trainer_command[1:3]) == ("-m", "hyperflow.fashion.train") else None
+
+
 @functools.cache
-def _our_trainer() -> Description:
-    """Read what our own trainer says of itself, without importing it and TensorFlow."""
+def _ours() -> Description:
+    """Read it, without importing the trainer and TensorFlow."""
     return Description.parse((Path(hyperflow.__file__).parent / "fashion" / "arguments.json").read_text("utf-8"))
 
 

@@ -9,6 +9,11 @@ from hyperflow.specs import ModelRef
 from hyperflow.steps.context import Step
 from hyperflow.volume import records
 
+_MAY_TRAIN_ANEW = (
+    "hyperband gives the best trials more epochs, and the trainer does not say whether it goes on from a checkpoint: "
+    "where it does not, such a trial trains anew"
+)
+
 
 def run(current: Step, parameters: Parameters) -> None:
     """Judge all that can be judged, and remember for which model."""
@@ -17,7 +22,7 @@ def run(current: Step, parameters: Parameters) -> None:
 
 
 def judge(parameters: Parameters, run_id: str) -> None:
-    """Judge all values together, then have the engine judge its surroundings.
+    """Judge all values together, then have the engine judge its surroundings; say what may take longer than it has to.
 
     Raises:
         HyperflowError: They cannot work.
@@ -31,3 +36,5 @@ def judge(parameters: Parameters, run_id: str) -> None:
     described = engine.describe(tune.trainer)
     if described:
         translation.judge_trainer(parameters, described)
+    if translation.may_train_anew(parameters, described or translation.our_trainer(parameters)):
+        print(_MAY_TRAIN_ANEW, flush=True)

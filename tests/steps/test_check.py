@@ -62,6 +62,13 @@ else:
 """
 
 
+SAYS_LITTLE = """
+import sys
+if "--describe" in sys.argv:
+    print('{"properties": {}}')
+"""
+
+
 def said_of(given: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended, begin("check", "run-1") as step:
         check.run(step, Parameters.complete(given))
@@ -137,6 +144,35 @@ def test_own_trainer_that_describes_itself_is_believed(
     own = own_trainer(tmp_path, monkeypatch, DESCRIBED)
     assert f"parameter '{name}' cannot be" in said_of(own | given, capsys)
     assert not (tmp_path / "started").exists()
+
+
+BY_EPOCHS: dict[str, Any] = {
+    "algorithm": "hyperband", "algorithm_settings": {"r_l": 2, "eta": 2, "resource_name": "epochs"},
+    "search_space": {"dropout_rate": {"type": "double", "min": 0, "max": 0.5},
+                     "epochs": {"type": "int", "min": 1, "max": 2}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "told"),
+    [
+        ("pass", {}, True),
+        ("pass", {"tuner": "katib"}, False),
+        ("pass", {"algorithm": "random", "algorithm_settings": {}}, False),
+        (SAYS_LITTLE, {}, True),
+        (SAYS_LITTLE.replace("{}}", '{}, "checkpoints": true}'), {}, False),
+        ("", {}, False),
+    ],
+    ids=["silent", "Katib", "no rungs", "describes itself without", "says that it goes on", "ours"],
+)
+def test_a_trainer_that_may_train_anew_is_told_in_a_line(
+    source: str, given: dict[str, Any], told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    own = own_trainer(tmp_path, monkeypatch, source) if source else {}
+    with begin("check", "run-1") as step:
+        check.run(step, Parameters.complete(own | BY_EPOCHS | given))
+    assert ("such a trial trains anew" in capsys.readouterr().out) is told
 
 
 def test_own_trainer_that_does_not_know_the_word_is_not_started(

@@ -28,20 +28,29 @@ def main() -> int:
     if fail:
         print(f"broken as asked: {fail}", file=sys.stderr, flush=True)
         return fail
-    for epoch in range(_resume() + 1, options.epochs + 1):
+    done = _resume()
+    if done >= options.epochs:  # killed when only its end was left
+        report(options, done)
+    for epoch in range(done + 1, options.epochs + 1):
         time.sleep(options.pause)
-        accuracy = 1 - (options.x - 0.3) ** 2 - 0.1 / epoch
-        shown = (f"{accuracy:.6f}", "nan", "inf")[options.nan]
         if options.ledger:
             with open(options.ledger, "a") as file:
                 file.write(f"{options.x} {epoch}\n")
-        print(f"epoch={epoch} loss={1 - accuracy:.6f} validation-accuracy={shown}", flush=True)
+        report(options, epoch)
         _remember(epoch)
         if epoch == options.crash_at:
             os.kill(os.getpid(), signal.SIGKILL)
+    while done < options.epochs and options.linger and Path(options.linger).exists():
+        time.sleep(0.05)
     if options.model_path:
         save(Path(options.model_path), options)
     return 0
+
+
+def report(options: argparse.Namespace, epoch: int) -> None:
+    accuracy = 1 - (options.x - 0.3) ** 2 - 0.1 / epoch
+    shown = (f"{accuracy:.6f}", "nan", "inf")[options.nan]
+    print(f"epoch={epoch} loss={1 - accuracy:.6f} validation-accuracy={shown}", flush=True)
 
 
 def save(target: Path, options: argparse.Namespace) -> None:
@@ -105,6 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--no_model", type=int, default=0)
     parser.add_argument("--count_in", default="")
+    parser.add_argument("--linger", default="", help="a file that keeps it from ending when all its epochs are done")
     parser.add_argument("--ledger", default="", help="a file that gets a line for every epoch begun")
     return parser.parse_args()
 

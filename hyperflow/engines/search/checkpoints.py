@@ -6,6 +6,7 @@ the one in HYPERFLOW_CHECKPOINT_FROM, of the same arguments with fewer epochs, w
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ EPOCHS = "epochs"
 """The one resource of which a trial can be given more later."""
 
 _PLACE, _FROM = "checkpoint", "goes on from"
+_SUFFIX = "-checkpoint"
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,33 @@ def of(spec: TuneSpec, trial: optuna.Trial) -> Checkpoints | None:
         return None
     noted: Mapping[str, str] = trial.user_attrs
     if _PLACE not in noted:
-        trial.set_user_attr(_PLACE, f"trial-{trial.number:03d}-checkpoint")
+        trial.set_user_attr(_PLACE, f"trial-{trial.number:03d}{_SUFFIX}")
     return Checkpoints(trial.user_attrs[_PLACE], noted.get(_FROM, ""))
+
+
+def earlier(study: optuna.Study, trial: optuna.Trial) -> list[int]:
+    """Return the numbers of a trial's earlier attempts, which were killed with their search, and which it goes on from.
+
+    Args:
+        study: The search's.
+        trial: The attempt now.
+    """
+    place = trial.user_attrs.get(_PLACE)
+    attempts = [each for each in study.get_trials(deepcopy=False) if each.user_attrs.get(_PLACE) == place]
+    return [each.number for each in attempts if place and each.number < trial.number]
 
 
 def goes_on_from(trial: FrozenTrial) -> dict[str, str]:
     """Return what is noted with a trial that goes on from another one."""
     place = trial.user_attrs.get(_PLACE, "")
     return {_FROM: place} if place else {}
+
+
+def delete(folder: Path) -> None:
+    """Delete all checkpoints of a search that is over; as long as it is not, a trial may be taken up again.
+
+    Args:
+        folder: The search's.
+    """
+    for place in folder.glob(f"trial-*{_SUFFIX}"):
+        shutil.rmtree(place, ignore_errors=True)

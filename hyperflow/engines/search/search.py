@@ -16,7 +16,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from hyperflow.engines.search import queues, samplers
+from hyperflow.engines.search import checkpoints, queues, samplers
 from hyperflow.engines.search import study as studies
 from hyperflow.engines.search.trials import Runner, Trials
 from hyperflow.errors import JobFailed, JobTimeout
@@ -56,10 +56,12 @@ class Search:
             self._study = studies.open_study(self._spec, self._folder, self._runner.survives)
             self._distributions = queues.distributions(self._spec)
             self._queue = queues.queue(self._spec, self._study)
-            trials = Trials(self._spec, self._study, self._runner)
+            trials = Trials(self._spec, self._study, self._folder, self._runner)
             with ThreadPoolExecutor(self._spec.parallel_trials) as pool, self._stopping_trials():
                 self._loop(pool, trials)
-            return self._result()
+            result = self._result()
+        checkpoints.delete(self._folder)
+        return result
 
     def _loop(self, pool: ThreadPoolExecutor, trials: Trials) -> None:
         left = [] if self._is_over() else studies.unfinished(self._study)

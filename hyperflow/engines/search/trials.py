@@ -25,10 +25,11 @@ class Reader:
     Args:
         trial: Its number, values and reports.
         objective: The metric that it is judged by.
+        goes_on: Whether it goes on from a checkpoint when it begins again.
     """
 
-    def __init__(self, trial: optuna.Trial, objective: str) -> None:
-        self._trial, self._objective = trial, objective
+    def __init__(self, trial: optuna.Trial, objective: str, goes_on: bool = False) -> None:
+        self._trial, self._objective, self._goes_on = trial, objective, goes_on
         self.seen: dict[str, list[float]] = {}
         self.pruned = False
         self.cores = self.memory = 0  # for a runner that knows them to say
@@ -42,8 +43,9 @@ class Reader:
         return not self.pruned
 
     def restart(self) -> None:
-        """Forget what was read: the trial was lost with its machine, and begins again elsewhere."""
-        self.seen.clear()
+        """Forget what was read of a trial that was lost with its machine and trains anew elsewhere."""
+        if not self._goes_on:
+            self.seen.clear()
 
     def _report(self, value: float, step: int) -> None:
         with warnings.catch_warnings():
@@ -93,16 +95,21 @@ class Trials:
     Args:
         spec: What is searched for.
         study: Where their ends are noted.
+        folder: Where their logs are.
         runner: What runs them.
     """
 
-    def __init__(self, spec: TuneSpec, study: optuna.Study, runner: Runner) -> None:
-        self._spec, self._study, self._runner = spec, study, runner
+    def __init__(self, spec: TuneSpec, study: optuna.Study, folder: Path, runner: Runner) -> None:
+        self._spec, self._study, self._folder, self._runner = spec, study, folder, runner
 
     def run(self, trial: optuna.Trial) -> None:
         """Run a trial to its end; one that is stopped with the search is not noted, and so is taken up again."""
-        started, reader = time.monotonic(), Reader(trial, self._spec.objective.metric)
-        code = self._runner.run(trial.number, trial.params, reader, checkpoints.of(self._spec, trial))
+        kept = checkpoints.of(self._spec, trial)
+        started, reader = time.monotonic(), Reader(trial, self._spec.objective.metric, goes_on=kept is not None)
+        for number in checkpoints.earlier(self._study, trial):
+            for line in _whole_lines(log_of(self._folder, number)):
+                reader.line(line)
+        code = self._runner.run(trial.number, trial.params, reader, kept)
         if code is None:
             return
         trial.set_user_attr(studies.SECONDS, round(time.monotonic() - started, 3))
@@ -131,3 +138,9 @@ class Trials:
 def log_of(folder: Path, number: int) -> Path:
     """Return where the output of a search's trial goes."""
     return folder / f"trial-{number:03d}.log"
+
+
+def _whole_lines(log: Path) -> list[str]:
+    """Read what a killed trial printed; of a line that was cut off the last number may be another one."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()

@@ -14,8 +14,10 @@ import pytest
 
 from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
+from hyperflow.engines.search import log_of
 from hyperflow.engines.search.queues import brackets
-from hyperflow.specs import Algorithm, Dimension, EarlyStopping, TuneSpec
+from hyperflow.specs import Algorithm, Dimension, EarlyStopping, Objective, TuneSpec
+from hyperflow.volume import paths
 from tests.conformance.test_engine import X, trainer, tuning
 
 
@@ -48,13 +50,13 @@ def test_hyperband_gives_each_trial_the_epochs_of_its_rung() -> None:
     assert result.best.parameters["epochs"] == 4
 
 
-def by_epochs(ledger: Path, pause: float = 0.0) -> TuneSpec:
+def by_epochs(ledger: Path, pause: float = 0.0, linger: str = "") -> TuneSpec:
     """Hyperband that gives epochs, with a trainer that goes on from checkpoints and notes every epoch it begins."""
     space = (X, Dimension("epochs", "int", 1, 4))
     algorithm = Algorithm("hyperband", {"r_l": "4", "eta": "2", "resource_name": "epochs", "random_state": "1"})
     return tuning(
         algorithm=algorithm, search_space=space, max_trials=30, parallel_trials=2,
-        trainer=trainer(ledger=ledger, pause=pause),
+        trainer=trainer(ledger=ledger, pause=pause, linger=linger),
     )  # fmt: skip
 
 
@@ -68,6 +70,7 @@ def test_a_trial_that_hyperband_takes_up_goes_on_from_its_checkpoint(tmp_path: P
     result = LocalEngine().tune(by_epochs(ledger))
     begun = epochs_begun(ledger)
     assert set(begun.values()) == {1}
+    assert not list(paths.tuning("run-1").glob("*-checkpoint"))  # nobody goes on any more
     most: dict[str, int] = {}
     for trial in result.trials:
         x = str(trial.parameters["x"])
@@ -81,7 +84,7 @@ import sys
 from pathlib import Path
 from hyperflow.engines.local import LocalEngine
 from tests.engines.local.test_search import by_epochs
-LocalEngine().tune(by_epochs(Path(sys.argv[1]), pause=0.15))
+LocalEngine().tune(by_epochs(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
 """
 
 
@@ -89,7 +92,7 @@ def test_hyperband_killed_again_and_again_begins_no_finished_epoch_twice(tmp_pat
     ledger = tmp_path / "ledger"
     kills = 0
     while True:
-        step = subprocess.Popen([sys.executable, "-c", _TUNE, str(ledger)], cwd=Path(__file__).parents[3])
+        step = subprocess.Popen([sys.executable, "-c", _TUNE, str(ledger), "0.15", ""], cwd=Path(__file__).parents[3])
         seen = len(ledger.read_text().splitlines()) if ledger.exists() else 0
         while step.poll() is None and (
             kills == 4 or not ledger.exists() or len(ledger.read_text().split("\n")) < seen + 6
@@ -107,3 +110,55 @@ def test_hyperband_killed_again_and_again_begins_no_finished_epoch_twice(tmp_pat
     assert len(again) <= 2 * kills  # each kill cuts two trials off, each in one epoch
     wanted = [rung.resource for rungs in brackets(most=4, eta=2) for rung in rungs for _ in range(rung.trials)]
     assert sorted(int(trial.parameters["epochs"]) for trial in result.trials) == sorted(wanted)
+
+
+def test_killed_when_a_rung_had_only_to_end_no_epoch_is_trained_twice_and_no_trial_is_lost(tmp_path: Path) -> None:
+    ledger, linger, folder = tmp_path / "ledger", tmp_path / "linger", paths.tuning("run-1")
+    linger.touch()
+    command = [sys.executable, "-c", _TUNE, str(ledger), "0", str(linger)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as step:
+        while len(list(folder.glob("*-checkpoint/epoch"))) < 2:
+            assert step.poll() is None
+            time.sleep(0.02)
+        step.kill()
+    linger.unlink()
+    result = LocalEngine().tune(by_epochs(ledger, linger=str(linger)))
+    begun = epochs_begun(ledger)
+    assert set(begun.values()) == {1}
+    assert {trial.status for trial in result.trials} == {"succeeded"}
+    wanted = [rung.resource for rungs in brackets(most=4, eta=2) for rung in rungs for _ in range(rung.trials)]
+    assert sorted(int(trial.parameters["epochs"]) for trial in result.trials) == sorted(wanted)
+    assert sorted(trial.metrics["epoch"] for trial in result.trials) == sorted(wanted)
+    alone = [trial for trial in result.trials if trial.parameters["epochs"] == 1]
+    assert all(
+        trial.value == pytest.approx(0.9 - (float(trial.parameters["x"]) - 0.3) ** 2, abs=1e-5) for trial in alone
+    )
+
+
+_ONE_TRIAL = """
+import sys
+from tests.engines.local.test_search import of_one_trial
+from hyperflow.engines.local import LocalEngine
+LocalEngine().tune(of_one_trial())
+"""
+
+
+def of_one_trial() -> TuneSpec:
+    """Hyperband of one rung of one trial with two epochs, of which the first gives the best value."""
+    return tuning(
+        algorithm=Algorithm("hyperband", {"r_l": "2", "eta": "3", "resource_name": "epochs", "random_state": "1"}),
+        search_space=(X, Dimension("epochs", "int", 1, 2)), objective=Objective("epoch", "minimize"), max_trials=1,
+        trainer=trainer(pause=0.5),
+    )  # fmt: skip
+
+
+def test_what_a_trial_printed_before_it_was_killed_counts_when_it_goes_on() -> None:
+    log = log_of(paths.tuning("run-1"), 0)
+    with subprocess.Popen([sys.executable, "-c", _ONE_TRIAL], cwd=Path(__file__).parents[3]) as step:
+        while not log.exists() or "epoch=1" not in log.read_text() or not list(log.parent.glob("*-checkpoint/epoch")):
+            assert step.poll() is None
+            time.sleep(0.02)
+        step.kill()
+    result = LocalEngine().tune(of_one_trial())
+    assert log_of(log.parent, 1).read_text().startswith("epoch=2 ")
+    assert (result.best.value, result.best.metrics["epoch"]) == (1.0, 2.0)
