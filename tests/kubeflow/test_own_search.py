@@ -12,9 +12,11 @@ import pytest
 from hyperflow import volume
 from hyperflow.engines.kubeflow import KubeflowEngine, tuners
 from hyperflow.engines.local import LocalEngine
+from hyperflow.engines.search import log_of
 from hyperflow.errors import Cancelled, Conflict, InvalidParameter, JobFailed, JobTimeout, Unavailable
 from hyperflow.progress import Progress
 from hyperflow.specs import Algorithm, Compute, Dimension, EarlyStopping, Objective, Trainer, TuneSpec
+from hyperflow.volume import paths
 from tests.kubeflow import hand
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.specs import LINE, tuning
@@ -130,6 +132,25 @@ class TestSearch:
             emulator.store.delete(PODS, NAMESPACE, pod["metadata"]["name"])
             (trial,) = result.result(60).trials
         assert (trial.status, trial.metrics["epoch"]) == ("succeeded", 6)
+
+    def test_lost_pod_goes_on_from_its_checkpoint_and_what_it_printed_counts(
+        self, emulator: Emulator, engine: KubeflowEngine, tmp_path: Path
+    ) -> None:
+        spec = searching(
+            algorithm=Algorithm("hyperband", {"r_l": "6", "eta": "7", "resource_name": "epochs", "random_state": "1"}),
+            search_space=(Dimension("x", "double", 0.0, 1.0), Dimension("epochs", "int", 1, 6)),
+            objective=Objective("epoch", "minimize"), max_trials=1,
+            arguments={"pause": 0.2, "ledger": tmp_path / "ledger"},
+        )  # fmt: skip
+        with hand.started(lambda: engine.tune(spec)) as result:
+            pod = hand.wait_for(lambda: [each for each in items(emulator, PODS) if "status" in each])[0]
+            log = log_of(paths.tuning("run-1"), 0)
+            hand.wait_for(lambda: log.exists() and log.read_text().count("\n") >= 2)
+            emulator.store.delete(PODS, NAMESPACE, pod["metadata"]["name"])
+            (trial,) = result.result(60).trials
+        assert (trial.status, trial.value, trial.metrics["epoch"]) == ("succeeded", 1, 6)
+        begun = (tmp_path / "ledger").read_text().splitlines()
+        assert len(begun) <= 7  # all six, and the one in which the pod was lost
 
     def test_a_trial_that_hyperband_takes_up_goes_on_from_its_checkpoint(
         self, emulator: Emulator, engine: KubeflowEngine, tmp_path: Path
