@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperflow import volume
-from hyperflow.cli import show
+from hyperflow.cli import show, tracking
 from hyperflow.cli.app import Debug, Pipeline, Set, Volume, app, find_pipeline, told, use_volume
 from hyperflow.cli.show import console
 from hyperflow.errors import InvalidParameter
@@ -44,6 +44,7 @@ def run(
     live_port: Annotated[
         int, typer.Option(help="Port of that page, on this machine alone; 0 for any free one.", min=0, max=65535)
     ] = 0,
+    tracking_uri: Annotated[str, typer.Option(help="An MLflow server to write the run down on at its end.")] = "",
     folder: Volume = None,
     debug: Debug = False,
 ) -> None:
@@ -53,12 +54,18 @@ def run(
 
     with told(debug):
         use_volume(folder)
+        if tracking_uri:
+            tracking.check(tracking_uri)
         path = (None if pipeline else runner.pipeline_of(run_id)) or find_pipeline(pipeline or "train_and_serve")
         values = runner.read_values(path, assignments or [])
         keeps = keep_serving or bool(every) or path.stem == _RECURRING
         page = live_port if live or live_port else None
+
+        def asked(run_id: str, keeps: bool) -> Request:
+            return runner.Request(path, values, run_id, keeps, port, tracking_uri)
+
         if not every:
-            report = _run_once(runner.Request(path, values, run_id or runner.new_run_id(), keeps, port), page)
+            report = _run_once(asked(run_id or runner.new_run_id(), keeps), page)
             if look:
                 webbrowser.open(Path(report).as_uri())
             return
@@ -66,18 +73,26 @@ def run(
         if run_id:
             raise InvalidParameter("--run-id", run_id, "no id together with --every, as every run has its own")
         schedule.forever(
-            span, lambda: _run_once(runner.Request(path, values, runner.new_run_id(), True, port), page),
+            span, lambda: _run_once(asked(runner.new_run_id(), True), page),
             _say,
         )  # fmt: skip
 
 
 def _run_once(request: Request, page: int | None = None) -> str:
-    """Run once and say what it came to; return the report's place.
+    """Run once, write it down where that is wanted, and return the report's place.
 
     Args:
         request: The run.
         page: Port of a page that shows it while it goes, 0 for any; None for no page.
     """
+    if not request.tracking_uri:
+        return _run(request, page)
+    with tracking.written_down(request.run_id, request.tracking_uri):
+        return _run(request, page)
+
+
+def _run(request: Request, page: int | None) -> str:
+    """Run, say what it came to, and return the report's place."""
     from hyperflow import runner
 
     what = f"Run [bold]{request.run_id}[/bold] of {request.pipeline.name} on the volume {volume.root()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import urllib3
@@ -57,16 +58,25 @@ def content(url: str, reply: Reply, access: Access | None = None) -> dict[str, o
     return answer
 
 
+def send(method: str, address: str, body: bytes | None, headers: Mapping[str, str], seconds: float) -> Reply:
+    """Send a request as it is, and return whatever is answered; a redirection is an answer, never followed.
+
+    Raises:
+        HTTPError, OSError: There is no answer, or it is not whole in time; the first is urllib3's.
+    """
+    response = _POOL.request(
+        method, address, body=body, headers=headers, timeout=seconds, redirect=False, preload_content=False
+    )
+    with response:
+        return Reply(response.status, response.headers, _body(response, time.monotonic() + seconds))
+
+
 def _send(method: str, url: str, body: bytes | None, access: Access, seconds: float) -> Reply:
     address, headers = access.route(url)
     if body is not None:
         headers["Content-Type"] = "application/json"
     try:
-        response = _POOL.request(
-            method, address, body=body, headers=headers, timeout=seconds, redirect=False, preload_content=False
-        )
-        with response:
-            return Reply(response.status, response.headers, _body(response, time.monotonic() + seconds))
+        return send(method, address, body, headers, seconds)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         remedy = "see whether the service runs, and its log"
         if isinstance(error, urllib3.exceptions.NameResolutionError):

@@ -62,7 +62,7 @@ def state(run_id: str) -> int:
 
 def _sections(run_id: str) -> list[str]:
     kept = records.read_all(run_id)
-    shown = run.sections(replace(kept, tune=kept.tune or _search(run_id)))
+    shown = run.sections(replace(kept, tune=kept.tune or search_so_far(run_id)))
     curves = _trial_curves(run_id) if kept.tune is None else {}
     if any(len(values) > 1 for values in curves.values()):
         shown.append(pages.trial_curves(curves, _asked(run_id).objective_metric))
@@ -71,7 +71,7 @@ def _sections(run_id: str) -> list[str]:
     return shown
 
 
-def _search(run_id: str) -> Tune | None:
+def search_so_far(run_id: str) -> Tune | None:
     """Return what is known of a search that has not ended; its best trial has no value where none has succeeded."""
     asked = _asked(run_id)
     known = search.so_far(paths.tuning(run_id), asked.objective_metric)

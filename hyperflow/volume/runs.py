@@ -24,7 +24,7 @@ def may_run(run_id: str, longest: float) -> bool:
     held = _held(run_id)
     if held is not None:
         return held
-    if _is_complete(run_id):
+    if is_complete(run_id):
         return False
     if (question := approvals.asked(run_id)) and question.is_open:
         return True
@@ -43,7 +43,7 @@ def _held(run_id: str) -> bool | None:
     return False
 
 
-def _is_complete(run_id: str) -> bool:
+def is_complete(run_id: str) -> bool:
     """Tell whether the records show a last step: tested, refused, or nothing to do."""
     ended = records.read_all(run_id)
     refused = ended.decide is not None and not ended.decide.deploy

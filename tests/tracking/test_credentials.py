@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from hyperflow.errors import InvalidParameter
+from hyperflow.tracking import Credentials
+from hyperflow.tracking.credentials import PASSWORD, TOKEN, USERNAME
+from tests.tracking.mlflow import basic
+
+
+def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Credentials.from_environment().headers == {}
+    monkeypatch.setenv(TOKEN, "t0ken")
+    assert Credentials.from_environment().headers == {"Authorization": "Bearer t0ken"}
+    monkeypatch.setenv(USERNAME, "ann")
+    monkeypatch.setenv(PASSWORD, "wörd")
+    assert Credentials.from_environment().headers == {"Authorization": basic("ann", "wörd")}
+
+
+def test_nothing_of_them_is_shown() -> None:
+    who = Credentials("ann", "s3cret", "t0ken")
+    assert "s3cret" not in repr(who)
+    assert "t0ken" not in repr(who)
+    sent = who.headers["Authorization"]
+    assert who.hide(f"you sent {sent} and s3cret, not t0ken") == (
+        "you sent Basic (not shown) and (not shown), not (not shown)"
+    )
+
+
+def test_token_that_would_be_a_header_of_its_own() -> None:
+    with pytest.raises(InvalidParameter, match=TOKEN) as caught:
+        Credentials(token="t0ken\r\nX-Admin: 1")
+    assert "t0ken" not in str(caught.value)
