@@ -195,6 +195,7 @@ WHOLE: tuple[str, ...] = (
     "runner/test_month.py",
     "test_map.py",
     "test_version.py",
+    "tracking/test_real.py",
 )
 """Test files in the mirror that are about no module of their own."""
 

@@ -162,6 +162,7 @@ def serving(mlflow: Mlflow, port: int = 0) -> Iterator[Mlflow]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # head and body in one packet, or each answer waits for the client's acknowledgement
 
         def do_GET(self) -> None:
             place = urlsplit(self.path)

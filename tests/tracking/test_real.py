@@ -1,0 +1,123 @@
+"""Whole runs on a real MLflow server, compared with the volume through the server's own API."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hyperflow import metrics
+from tests.runner.laptop import Laptop, laptop, wait_for
+from tests.tracking.real import Real, running
+
+__all__ = ["laptop"]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+
+STATES = {"succeeded": "FINISHED", "failed": "FAILED", "early-stopped": "KILLED"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    with running(tmp_path_factory.mktemp("mlflow")) as made:
+        yield made
+
+
+def record(laptop: Laptop, run_id: str, stage: str) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads((laptop.volume / "runs" / run_id / "steps" / f"{stage}.json").read_text())
+    return made
+
+
+def assert_same(laptop: Laptop, run_id: str, server: Real, experiment: str) -> None:
+    """The server has what the volume has: one run, each trial once, each value once."""
+    runs = server.runs(experiment)
+    (parent,) = [run for run in runs if run["tags"].get("hyperflow.run_id") == run_id]
+    nested = [run for run in runs if run["tags"].get("mlflow.parentRunId") == parent["info"]["run_id"]]
+    assert len(runs) == 1 + len(nested)
+    _assert_parent(laptop, run_id, server, parent)
+    trials = {trial["name"]: trial for trial in record(laptop, run_id, "tune")["trials"]}
+    assert Counter(run["tags"]["hyperflow.trial"] for run in nested) == Counter(trials.keys())
+    for run in nested:
+        _assert_trial(laptop, run_id, server, run, trials[run["tags"]["hyperflow.trial"]])
+
+
+def _assert_parent(laptop: Laptop, run_id: str, server: Real, parent: dict[str, Any]) -> None:
+    train = record(laptop, run_id, "train")
+    assert parent["info"]["status"] == "FINISHED"
+    epochs = len(train["curve"]["epoch"])
+    for name, values in train["curve"].items():
+        assert server.history(parent, name) == [*enumerate(values, epochs - len(values) + 1)], name
+    assert parent["metrics"]["test_accuracy"] == train["model"]["accuracy"]
+    assert parent["tags"]["hyperflow.model_path"] == train["model"]["path"]
+    assert parent["tags"]["hyperflow.data_digest"] == record(laptop, run_id, "load_data")["dataset"]["digest"]
+    assert parent["tags"]["hyperflow.reason"] == record(laptop, run_id, "decide")["reason"]
+    folder = laptop.volume / "runs" / run_id
+    assert server.artifact(parent, "report.html") == (folder / "report.html").read_bytes()
+    assert server.artifact(parent, "card.json") == (Path(train["model"]["path"]) / "card.json").read_bytes()
+    assert server.artifact(parent, "steps/tune.json") == (folder / "steps" / "tune.json").read_bytes()
+
+
+def _assert_trial(laptop: Laptop, run_id: str, server: Real, run: dict[str, Any], trial: dict[str, Any]) -> None:
+    assert run["info"]["status"] == STATES[trial["status"]]
+    assert {name: float(value) for name, value in run["params"].items()} == trial["parameters"]
+    assert run["metrics"].get("objective") == trial["value"]
+    log = laptop.volume / "runs" / run_id / "tune" / f"trial-{trial['name'].rpartition('-')[2]}.log"
+    for name, values in metrics.curve(log.read_text().splitlines()).items():
+        assert [value for _, value in server.history(run, name)] == values, name
+
+
+def sync(laptop: Laptop, run_id: str, server: Real) -> tuple[int, str]:
+    return laptop.again("sync", run_id, "--tracking-uri", server.url)
+
+
+def test_run_and_two_more_syncs(laptop: Laptop, server: Real) -> None:
+    code, output = laptop.call("run", "--run-id", "once", "--tracking-uri", server.url, values=["model_name=once"])
+    assert code == 0, output
+    assert "warning" not in output
+    assert_same(laptop, "once", server, "once")
+    for _ in range(2):
+        code, output = sync(laptop, "once", server)
+        assert code == 0, output
+    assert_same(laptop, "once", server, "once")
+
+
+def test_run_that_is_killed_and_gone_on_with(laptop: Laptop, server: Real) -> None:
+    words = ("run", "--run-id", "killed", "--tracking-uri", server.url)
+    values = ["model_name=killed", "epochs=4"]
+    process = laptop.start(*words, values=values)
+    wait_for(lambda: (laptop.volume / "runs" / "killed" / "steps" / "tune.json").exists())
+    assert sync(laptop, "killed", server)[0] == 0
+    assert state(server, "killed") == "RUNNING"
+    laptop.kill(process)
+    laptop.assert_nothing_runs()
+    assert sync(laptop, "killed", server)[0] == 0
+    assert state(server, "killed") == "FAILED"
+    code, output = laptop.again(*words)
+    assert code == 0, output
+    assert_same(laptop, "killed", server, "killed")
+
+
+def test_many_at_once_and_then_one_more(laptop: Laptop, server: Real) -> None:
+    code, output = laptop.call("run", "--run-id", "raced", values=["model_name=raced"])
+    assert code == 0, output
+    command = [sys.executable, "-m", "hyperflow", "sync", "raced", "--tracking-uri", server.url]
+    command += ["--folder", str(laptop.volume)]
+    racing = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(4)]
+    for process in racing:
+        process.communicate(timeout=300)
+    began = time.monotonic()
+    code, output = sync(laptop, "raced", server)
+    assert code == 0, output
+    assert time.monotonic() - began < 60
+    assert_same(laptop, "raced", server, "raced")
+
+
+def state(server: Real, run_id: str) -> str:
+    (parent,) = [run for run in server.runs(run_id) if run["tags"].get("hyperflow.run_id") == run_id]
+    return str(parent["info"]["status"])
