@@ -163,6 +163,7 @@ def _tags(run_id: str, asked: Asked | None, kept: Records, found: Tune | None) -
     if kept.decide:
         outcome = "deployed" if kept.decide.deploy else "refused"
         made |= {"hyperflow.decision": outcome, "hyperflow.reason": kept.decide.reason}
+        made |= {"hyperflow.approval": str(kept.decide.approval)} if kept.decide.approval else {}
     return {name: text[:_MOST_TAG] for name, text in made.items()}
 
 

@@ -52,6 +52,7 @@ def test_run_with_all_that_is_known_of_it(mlflow: Mlflow) -> None:
     assert held.latest()["smoke/p99_ms"] == 4.0
     tags = {name.removeprefix("hyperflow."): value for name, value in held.tags.items()}
     assert (tags["decision"], tags["reason"]) == ("deployed", "0.8 is above the floor")
+    assert tags["approval"] == "approved by ann on 1970-01-01 00:00:00 UTC (seen the misread ones)"
     assert (tags["model_path"], tags["data_digest"], tags["best_trial"]) == (model.path, "0e73", "tune-000")
     inputs = json.loads(json.loads(tags["model_signature"])["inputs"])
     assert inputs[0]["tensor-spec"]["shape"] == [-1, 784]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hyperflow import volume
 from hyperflow.report import run
-from hyperflow.specs import DataRef, Endpoint, ModelRef, Rule, Trial
+from hyperflow.specs import Answer, DataRef, Endpoint, ModelRef, Rule, Trial
 from hyperflow.volume import cards, paths, records
 from hyperflow.volume.records import Asked, Check, Decide, LoadData, Plan, Predict, Train, Tune
 
@@ -52,7 +52,7 @@ def write(run_id: str = RUN, *, until: str = "predict", report: bool = True) -> 
         Train(model=model, metrics={"loss": 0.4, "test-accuracy": 0.8}, curve=CURVE),
         Decide(
             deploy=True, reason="0.8 is above the floor", forced=False, candidate=model, serving=None, comparison=None,
-            rule=Rule(0.5),
+            rule=Rule(0.5), approval=Answer(True, "ann", "seen the misread ones", 0.0),
         ),
         Predict(endpoint=Endpoint(MODEL, "http://here", model), accuracy=0.9, instances=10, p50_ms=1.5, p99_ms=4.0),
     ]  # fmt: skip
