@@ -51,9 +51,10 @@ class Real:
         return list(rows)
 
     def history(self, run: dict[str, Any], metric: str) -> list[tuple[int, float]]:
-        """Every value that was ever logged of a metric, with its step."""
+        """Every value that was ever logged of a metric, with its step, in the order of the steps and then of time."""
         rows = self.get("metrics/get-history", run_id=run["info"]["run_id"], metric_key=metric).get("metrics", [])
-        return sorted((int(each.get("step", 0)), float(each["value"])) for each in rows)
+        rows.sort(key=lambda each: (int(each.get("step", 0)), int(each["timestamp"])))
+        return [(int(each.get("step", 0)), float(each["value"])) for each in rows]
 
     def artifact(self, run: dict[str, Any], name: str) -> bytes:
         path = run["info"]["artifact_uri"].partition(":/")[2]

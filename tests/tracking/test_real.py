@@ -69,7 +69,9 @@ def _assert_trial(laptop: Laptop, run_id: str, server: Real, run: dict[str, Any]
     assert run["metrics"].get("objective") == trial["value"]
     log = laptop.volume / "runs" / run_id / "tune" / f"trial-{trial['name'].rpartition('-')[2]}.log"
     for name, values in metrics.curve(log.read_text().splitlines()).items():
-        assert [value for _, value in server.history(run, name)] == values, name
+        logged = server.history(run, name)
+        assert [*dict(logged).values()] == values, name
+        assert len(set(logged)) == len(logged), f"a value of {name} is there twice"
 
 
 def sync(laptop: Laptop, run_id: str, server: Real) -> tuple[int, str]:
@@ -87,17 +89,21 @@ def test_run_and_two_more_syncs(laptop: Laptop, server: Real) -> None:
     assert_same(laptop, "once", server, "once")
 
 
-def test_run_that_is_killed_and_gone_on_with(laptop: Laptop, server: Real) -> None:
+def test_run_that_is_killed_in_its_search_and_gone_on_with(laptop: Laptop, server: Real) -> None:
     words = ("run", "--run-id", "killed", "--tracking-uri", server.url)
-    values = ["model_name=killed", "epochs=4"]
-    process = laptop.start(*words, values=values)
-    wait_for(lambda: (laptop.volume / "runs" / "killed" / "steps" / "tune.json").exists())
-    assert sync(laptop, "killed", server)[0] == 0
-    assert state(server, "killed") == "RUNNING"
+    process = laptop.start(*words, values=["model_name=killed", "epochs=4", "parallel_trials=1", "max_trials=3"])
+    second = laptop.volume / "runs" / "killed" / "tune" / "trial-001.log"
+    wait_for(lambda: second.exists() and "epoch=1" in second.read_text())
+    code, output = sync(laptop, "killed", server)
+    assert code == 0, output
+    assert states(server, "killed")[0] == "RUNNING"
     laptop.kill(process)
     laptop.assert_nothing_runs()
     assert sync(laptop, "killed", server)[0] == 0
-    assert state(server, "killed") == "FAILED"
+    parent, *nested = states(server, "killed")
+    assert parent == "FAILED"
+    assert nested.count("FINISHED") >= 1
+    assert "RUNNING" not in nested
     code, output = laptop.again(*words)
     assert code == 0, output
     assert_same(laptop, "killed", server, "killed")
@@ -118,6 +124,8 @@ def test_many_at_once_and_then_one_more(laptop: Laptop, server: Real) -> None:
     assert_same(laptop, "raced", server, "raced")
 
 
-def state(server: Real, run_id: str) -> str:
-    (parent,) = [run for run in server.runs(run_id) if run["tags"].get("hyperflow.run_id") == run_id]
-    return str(parent["info"]["status"])
+def states(server: Real, run_id: str) -> list[str]:
+    """The states of a run, and of its trials."""
+    runs = sorted(server.runs(run_id), key=lambda run: "hyperflow.trial" in run["tags"])
+    assert "hyperflow.run_id" in runs[0]["tags"]
+    return [run["info"]["status"] for run in runs]
