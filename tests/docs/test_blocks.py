@@ -60,9 +60,11 @@ def checkout(tmp_path: Path) -> Path:
     (folder / ".venv" / "bin" / "activate").write_text("")
     programs = folder / "programs"
     programs.mkdir()
-    for name in stand_in.PROGRAMS:
+    python = shlex.quote(sys.executable)
+    called = {name: f"{python} -m tests.docs.stand_in {name}" for name in stand_in.PROGRAMS}
+    for name, command in {**called, "python": python}.items():
         program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tests.docs.stand_in {name} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         program.chmod(0o755)
     return folder
 
@@ -91,7 +93,8 @@ def _script(page: Path) -> str:
 def _run(script: str, checkout: Path, api: Api) -> tuple[int, str]:
     """Run a page's commands in one shell; return its exit code and all that it printed."""
     environment = {
-        **os.environ, "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}", "PYTHONPATH": str(pages.ROOT),
+        **os.environ, "PYTHONPATH": str(pages.ROOT),
+        "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}",
         "API_URL": api.url, "PORT": str(free_port()), "TORCH_PYTHON": torch_python(), "COLUMNS": "200",
     }  # fmt: skip
     process = subprocess.Popen(
