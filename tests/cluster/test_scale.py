@@ -34,7 +34,7 @@ JOBS = {
     by: int(os.environ.get("HYPERFLOW_JOBS", number)) for by, number in (("tfjob", 50), ("trainjob", 10), ("job", 10))
 }
 AT_ONCE = 5
-MOST_REQUESTS = {"tfjob": 12, "trainjob": 14, "job": 12}
+MOST_REQUESTS = {"tfjob": 13, "trainjob": 15, "job": 13}
 """What a training asks the API server; events are watched too, and the operators asked whether they are alive."""
 
 RUNS = int(os.environ.get("HYPERFLOW_RUNS", "200"))
