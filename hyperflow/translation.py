@@ -89,22 +89,24 @@ def judge_trainer(parameters: Parameters, described: Description) -> None:
     for name in ("epochs", "trial_epochs") if "epochs" in described.arguments else ():  # every trainer gets them
         described.judge(name, "epochs", getattr(parameters, name))
     described.judge_metric("objective_metric", parameters.objective_metric)
-    resource = str(parameters.algorithm_settings.get("resource_name", ""))
-    described.judge_going_on("algorithm", parameters.algorithm, resource)
+    if described.checkpoints is False and _gives_epochs(parameters):
+        allowed = "another one than hyperband by epochs, as the trainer says that it keeps no checkpoints"
+        raise InvalidParameter("algorithm", parameters.algorithm, allowed)
 
 
 def may_train_anew(parameters: Parameters, described: Description | None) -> bool:
     """Tell whether hyperband gives more epochs to trials of which nobody knows that they go on from a checkpoint.
 
-    Katib's are never meant to.
-
     Args:
         parameters: What the user asks for.
         described: What the trainer says of itself, or None.
     """
-    by_epochs = parameters.algorithm == "hyperband" and parameters.algorithm_settings.get("resource_name") == "epochs"
-    says_nothing = described is None or described.checkpoints is None
-    return by_epochs and says_nothing and parameters.tuner != "katib"
+    return (described is None or described.checkpoints is None) and _gives_epochs(parameters)
+
+
+def _gives_epochs(parameters: Parameters) -> bool:
+    """Tell whether trials are to go on with more epochs; Katib's never do, they all train anew."""
+    return parameters.tuner != "katib" and _algorithm(parameters).gives_epochs
 
 
 def our_trainer(parameters: Parameters) -> Description | None:
@@ -124,10 +126,14 @@ def tune_spec(parameters: Parameters, run_id: str, data_path: str) -> TuneSpec:
         "run_id": run_id, "data_path": data_path,
         "trainer": trainer(parameters, mapping("trial_arguments", parameters.trial_arguments)),
         "search_space": read_space(parameters.search_space), "objective": _objective(parameters),
-        "algorithm": Algorithm(parameters.algorithm, mapping("algorithm_settings", parameters.algorithm_settings)),
+        "algorithm": _algorithm(parameters),
         "early_stopping": _early_stopping(parameters), "compute": _compute(parameters, _COMPUTE),
     }  # fmt: skip
     return _make(TuneSpec, _TUNE, made, parameters)
+
+
+def _algorithm(parameters: Parameters) -> Algorithm:
+    return Algorithm(parameters.algorithm, mapping("algorithm_settings", parameters.algorithm_settings))
 
 
 def train_spec(parameters: Parameters, run_id: str, data_path: str, best: Mapping[str, Value]) -> TrainSpec:

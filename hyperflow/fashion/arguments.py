@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -86,15 +86,12 @@ class Arguments:
 
     def fingerprint(self, data_digest: str, version: str) -> str:
         """Identify what is trained: the same for every place it is read from or saved to."""
-        return _digest({**asdict(self), "data_path": data_digest, "model_path": "", "version": version})
+        what = {**asdict(self), "data_path": data_digest, "model_path": "", "version": version}
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     def lineage(self, data_digest: str, version: str) -> str:
         """Identify what is trained, for however many epochs."""
         return replace(self, epochs=1).fingerprint(data_digest, version)
-
-
-def _digest(what: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def usage() -> str:

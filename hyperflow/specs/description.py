@@ -82,21 +82,6 @@ class Description:
         if self.metrics and name not in self.metrics:
             raise InvalidParameter(parameter, name, f"a metric that the trainer prints: {one_of(self.metrics)}")
 
-    def judge_going_on(self, parameter: str, algorithm: str, resource: str) -> None:
-        """Refuse hyperband by epochs where a trial that is taken up would train all of them again.
-
-        Args:
-            parameter: What the user calls the algorithm.
-            algorithm: Its name.
-            resource: What hyperband gives more of.
-
-        Raises:
-            InvalidParameter: The trainer says that it goes on from no checkpoint.
-        """
-        if algorithm == "hyperband" and resource == "epochs" and self.checkpoints is False:
-            allowed = "another one than hyperband by epochs, as the trainer says that it keeps no checkpoints"
-            raise InvalidParameter(parameter, algorithm, allowed)
-
 
 def allowed(entry: Mapping[str, Any]) -> str:
     """Word what an argument's schema allows."""

@@ -160,6 +160,11 @@ class Algorithm:
         freeze(self, "settings", {key: format_value(value) for key, value in self.settings.items()})
         check_settings(self.name, self.settings)
 
+    @property
+    def gives_epochs(self) -> bool:
+        """Whether the best trials are taken up with more epochs, and may go on from a checkpoint."""
+        return self.name == "hyperband" and self.settings["resource_name"] == "epochs"
+
     def check(self, space: Sequence[Dimension], max_trials: int) -> None:
         """Refuse a search space that this algorithm cannot search.
 

@@ -79,14 +79,8 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         Unavailable: The volume cannot be written, or is full.
     """
-    with writable(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with _partial(path, text) as partial:
+        os.replace(partial, path)
 
 
 def write_once(path: Path, text: str) -> bool:
@@ -95,17 +89,25 @@ def write_once(path: Path, text: str) -> bool:
     Raises:
         Unavailable: The volume cannot be written, or is full.
     """
+    with _partial(path, text) as partial:
+        try:
+            os.link(partial, path)  # unlike a rename, it fails where the name is taken
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _partial(path: Path, text: str) -> Iterator[Path]:
+    """Write a text beside the place that it is for, and take away what was not moved there."""
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
             partial.write_text(text, encoding="utf-8")
-            os.link(partial, path)  # unlike a rename, it fails where the name is taken
-        except FileExistsError:
-            return False
+            yield partial
         finally:
             partial.unlink(missing_ok=True)
-    return True
 
 
 def _writer() -> str:

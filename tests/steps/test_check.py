@@ -115,23 +115,20 @@ def test_gpus_are_refused_where_there_are_none(capsys: pytest.CaptureFixture[str
     assert "'gpus' cannot be 1" in said_of({"gpus": 1, "trainer_image": "registry.example/own:1"}, capsys)
 
 
+EPOCHS = {"epochs": {"type": "int", "min": 1, "max": 2}}
+BY_EPOCHS: dict[str, Any] = {
+    "algorithm": "hyperband", "algorithm_settings": {"r_l": 2, "eta": 2, "resource_name": "epochs"},
+    "search_space": {**EPOCHS, "dropout_rate": {"type": "double", "min": 0, "max": 0.5}},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "given"),
     [
         ("trainer_arguments[unit]", {"trainer_arguments": {"unit": 1}}),
         ("search_space[units]", {"search_space": {"units": {"type": "int", "min": 0, "max": 4}}}),
         ("objective_metric", {"objective_metric": "f2"}),
-        (
-            "algorithm",
-            {
-                "algorithm": "hyperband",
-                "algorithm_settings": {"r_l": 2, "eta": 2, "resource_name": "epochs"},
-                "search_space": {
-                    "units": {"type": "int", "min": 1, "max": 4},
-                    "epochs": {"type": "int", "min": 1, "max": 2},
-                },
-            },
-        ),
+        ("algorithm", {**BY_EPOCHS, "search_space": {**EPOCHS, "units": {"type": "int", "min": 1, "max": 4}}}),
     ],
 )
 def test_own_trainer_that_describes_itself_is_believed(
@@ -144,13 +141,6 @@ def test_own_trainer_that_describes_itself_is_believed(
     own = own_trainer(tmp_path, monkeypatch, DESCRIBED)
     assert f"parameter '{name}' cannot be" in said_of(own | given, capsys)
     assert not (tmp_path / "started").exists()
-
-
-BY_EPOCHS: dict[str, Any] = {
-    "algorithm": "hyperband", "algorithm_settings": {"r_l": 2, "eta": 2, "resource_name": "epochs"},
-    "search_space": {"dropout_rate": {"type": "double", "min": 0, "max": 0.5},
-                     "epochs": {"type": "int", "min": 1, "max": 2}},
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -173,6 +163,15 @@ def test_a_trainer_that_may_train_anew_is_told_in_a_line(
     with begin("check", "run-1") as step:
         check.run(step, Parameters.complete(own | BY_EPOCHS | given))
     assert ("such a trial trains anew" in capsys.readouterr().out) is told
+
+
+def test_a_trainer_without_checkpoints_is_not_refused_where_every_trial_trains_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = own_trainer(tmp_path, monkeypatch, DESCRIBED)
+    space = {**EPOCHS, "units": {"type": "int", "min": 1, "max": 4}}
+    with begin("check", "run-1") as step:
+        check.run(step, Parameters.complete(own | BY_EPOCHS | {"search_space": space, "tuner": "katib"}))
 
 
 def test_own_trainer_that_does_not_know_the_word_is_not_started(

@@ -16,9 +16,6 @@ from optuna.trial import FrozenTrial
 
 from hyperflow.specs import TuneSpec
 
-EPOCHS = "epochs"
-"""The one resource of which a trial can be given more later."""
-
 _PLACE, _FROM = "checkpoint", "goes on from"
 _SUFFIX = "-checkpoint"
 
@@ -45,17 +42,12 @@ class Checkpoints:
         return {**told, "HYPERFLOW_CHECKPOINT_FROM": str(folder / self.parent)} if self.parent else told
 
 
-def are_kept(spec: TuneSpec) -> bool:
-    """Tell whether a search's trials keep checkpoints: only those of hyperband are given more epochs later."""
-    return spec.algorithm.name == "hyperband" and spec.algorithm.settings.get("resource_name") == EPOCHS
-
-
 def of(spec: TuneSpec, trial: optuna.Trial) -> Checkpoints | None:
     """Return where a trial's checkpoints are, or None where it keeps none.
 
     The place is noted with the trial, so that one which is run again under another number finds its own.
     """
-    if not are_kept(spec):
+    if not spec.algorithm.gives_epochs:
         return None
     noted: Mapping[str, str] = trial.user_attrs
     if _PLACE not in noted:

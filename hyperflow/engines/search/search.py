@@ -51,7 +51,6 @@ class Search:
 
     def run(self) -> TuneResult:
         """Run trials until the search has ended, well or badly."""
-        self._began = time.time()
         with studies.storage_errors(self._folder):
             self._study = studies.open_study(self._spec, self._folder, self._runner.survives)
             self._distributions = queues.distributions(self._spec)
@@ -64,6 +63,7 @@ class Search:
         return result
 
     def _loop(self, pool: ThreadPoolExecutor, trials: Trials) -> None:
+        self._ends = time.monotonic() + self._seconds()
         left = [] if self._is_over() else studies.unfinished(self._study)
         running = {pool.submit(trials.run, trial) for trial in left}
         while not self._is_over():
@@ -95,10 +95,14 @@ class Search:
         finally:
             self._runner.stop(for_good)
 
+    def _seconds(self) -> float:
+        """Return how much time there is from now; where trials go on without the search, so does their time."""
+        began = studies.began(self._study) if self._runner.survives else time.time()
+        return began + self._spec.timeout - time.time()
+
     def _seconds_left(self) -> float:
-        """Return how much time there is; where trials go on without the search, so does their time."""
-        began = studies.began(self._study) if self._runner.survives else self._began
-        return began + self._spec.timeout + self._runner.seconds_queued() - time.time()
+        """Return how much time is left; what all trials wait in a queue costs none of it."""
+        return self._ends + self._runner.seconds_queued() - time.monotonic()
 
     def _may_start(self, running: int) -> bool:
         return len(self._ended()) + running < self._spec.max_trials and self._queue.ready()
