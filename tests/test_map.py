@@ -9,7 +9,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE, TESTS = ROOT / "hyperflow", ROOT / "tests"
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
-    "cli/approving.py": ("steps/test_approval.py", "kubeflow/test_approval.py"),
     "cli/cluster.py": (
         "kubeflow/test_kustomize.py",
         "kubeflow/test_preflight.py",

@@ -13,6 +13,7 @@ from hyperflow import volume
 from hyperflow.cli.app import Debug, Volume, app, told, use_volume
 from hyperflow.cli.cluster import Namespace
 from hyperflow.cli.show import console
+from hyperflow.errors import Unavailable
 from hyperflow.specs import Answer, check_run_id
 from hyperflow.specs.approval import moment
 
@@ -66,7 +67,15 @@ def _answer(run_id: str, approved: bool, reason: str, namespace: str, folder: Pa
     use_volume(folder)
     here = not namespace and (folder is not None or volume.run_path(run_id).is_dir())
     engine = _engine(here=here, namespace=namespace)
-    answer = Answer(approved, engine.person(), reason.strip(), time.time())
+    try:
+        person = engine.person()
+    except Unavailable as error:
+        if namespace or here:
+            raise
+        why = f"{volume.run_path(run_id)} is not there; on a cluster, {error.what}"
+        remedy = f"correct the run's id, or give --folder; for a run on a cluster, {error.remedy}"
+        raise Unavailable(f"run {run_id} is not on this volume, and no cluster can be asked", why, remedy) from error
+    answer = Answer(approved, person, reason.strip(), time.time())
     engine.answer(run_id, answer)
     _say(f"Run {run_id} is {answer}")
 
