@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from hyperflow.engines import search
 from hyperflow.errors import Conflict, Unavailable
 from hyperflow.specs import check_run_id
 from hyperflow.tracking import entries
 from hyperflow.tracking.client import Metric, Run, Server
 from hyperflow.tracking.entries import LOGGED, OF, RUN, TRIAL, Entry
+from hyperflow.volume import paths
 
 PARENT = "MLFLOW_RUN_ID"
 """Environment variable with an MLflow run that is to be the parent, as Kubeflow Pipelines may set it."""
@@ -76,6 +78,16 @@ def _write_trials(server: Server, parent: Run, run_id: str, trials: Mapping[str,
     nested = {name: replace(each, tags={**each.tags, _PARENT_TAG: parent.id}) for name, each in trials.items()}
     for name, run in _ensured(server, parent.experiment, OF, run_id, TRIAL, nested).items():
         _write(server, run, nested[name])
+    _delete_cut_off(server, parent, run_id, trials)
+
+
+def _delete_cut_off(server: Server, parent: Run, run_id: str, trials: Mapping[str, Entry]) -> None:
+    """Delete what an earlier sync wrote of trials that a kill cut off, and that ran again under other names."""
+    others = [run for run in server.search(parent.experiment, OF, run_id) if run.tags.get(TRIAL) not in trials]
+    gone = search.cut_off(paths.tuning(run_id)) if others else frozenset()
+    for run in others:
+        if run.tags.get(TRIAL) in gone:
+            server.delete(run.id)
 
 
 def _ensured(

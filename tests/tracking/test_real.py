@@ -91,22 +91,30 @@ def test_run_and_two_more_syncs(laptop: Laptop, server: Real) -> None:
 
 def test_run_that_is_killed_in_its_search_and_gone_on_with(laptop: Laptop, server: Real) -> None:
     words = ("run", "--run-id", "killed", "--tracking-uri", server.url)
-    process = laptop.start(*words, values=["model_name=killed", "epochs=4", "parallel_trials=1", "max_trials=3"])
-    second = laptop.volume / "runs" / "killed" / "tune" / "trial-001.log"
-    wait_for(lambda: second.exists() and "epoch=1" in second.read_text())
+    process = laptop.start(*words, values=["model_name=killed", "trial_epochs=4", "parallel_trials=1", "max_trials=12"])
+    logs = laptop.volume / "runs" / "killed" / "tune"
+    wait_for(lambda: "epoch=1" in text(logs / "trial-001.log"))
     code, output = sync(laptop, "killed", server)
     assert code == 0, output
     assert states(server, "killed")[0] == "RUNNING"
+    ahead = logs / f"trial-{len([*logs.glob('trial-*.log')]):03d}.log"
+    wait_for(lambda: ahead.exists())
     laptop.kill(process)
     laptop.assert_nothing_runs()
+    assert "epoch=4" not in text(ahead), "the trial had ended: the kill came too late to cut it off"
     assert sync(laptop, "killed", server)[0] == 0
     parent, *nested = states(server, "killed")
     assert parent == "FAILED"
     assert nested.count("FINISHED") >= 1
+    assert nested.count("KILLED") == 1
     assert "RUNNING" not in nested
     code, output = laptop.again(*words)
     assert code == 0, output
     assert_same(laptop, "killed", server, "killed")
+
+
+def text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def test_many_at_once_and_then_one_more(laptop: Laptop, server: Real) -> None:

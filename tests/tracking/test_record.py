@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow import volume
+from hyperflow import translation, volume
+from hyperflow.engines.search import study as studies
 from hyperflow.errors import Conflict, InvalidParameter, Unavailable
+from hyperflow.parameters import Parameters
 from hyperflow.tracking import Server, sync
 from hyperflow.tracking.record import PARENT
-from hyperflow.volume import records
+from hyperflow.volume import paths, records
 from hyperflow.volume.records import Train
 from tests.tracking import volumes
 from tests.tracking.mlflow import Held, Mlflow
@@ -103,6 +105,25 @@ def test_attempt_that_failed_is_gone_on_with(mlflow: Mlflow) -> None:
     assert Server(mlflow.url).history(held.info["run_id"], "loss") == {1: 0.8, 2: 0.3, 3: 0.2}
     assert curve(held, "loss").count((1, 0.8)) == 1
     trials(mlflow)
+
+
+def begin_trial() -> float:
+    """Begin the search, or go on with it, and leave it with one trial running, as if killed; return its rate."""
+    spec = translation.tune_spec(Parameters.complete({}), RUN, "/data")
+    return studies.open_study(spec, paths.tuning(RUN)).ask().suggest_float("rate", 0.1, 0.2)
+
+
+def test_trial_that_a_kill_cut_off_gives_way_to_the_one_that_runs_for_it(mlflow: Mlflow) -> None:
+    volumes.write(until="plan", report=False)
+    rate = begin_trial()
+    sync(RUN, Server(mlflow.url))
+    (held,) = mlflow.of("hyperflow.trial")
+    assert held.tags["hyperflow.trial"].endswith("-000")
+    assert begin_trial() == rate
+    sync(RUN, Server(mlflow.url))
+    (held,) = mlflow.of("hyperflow.trial")
+    assert held.tags["hyperflow.trial"].endswith("-001")
+    assert float(held.parameters["rate"]) == rate
 
 
 def test_run_that_was_stopped(mlflow: Mlflow) -> None:

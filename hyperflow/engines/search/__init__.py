@@ -6,7 +6,7 @@ Search ─ asks ─> queues, samplers, pruning ─ draw from and write to ─> s
 
 from hyperflow.engines.search.checkpoints import Checkpoints
 from hyperflow.engines.search.search import Search, check
-from hyperflow.engines.search.study import so_far
+from hyperflow.engines.search.study import cut_off, so_far
 from hyperflow.engines.search.trials import Reader, Runner, log_of
 
-__all__ = ["Checkpoints", "Reader", "Runner", "Search", "check", "log_of", "so_far"]
+__all__ = ["Checkpoints", "Reader", "Runner", "Search", "check", "cut_off", "log_of", "so_far"]

@@ -133,6 +133,22 @@ def so_far(folder: Path, metric: str) -> tuple[Trial, ...]:
         folder: Where its study is.
         metric: The metric that trials are judged by.
     """
+    name, trials = _read(folder)
+    return tuple(_as_value(name, metric, trial) for trial in trials if counts(trial) or _runs(trial))
+
+
+def cut_off(folder: Path) -> frozenset[str]:
+    """Return the names of trials that ended with a killed search, and that ran again under other names.
+
+    Args:
+        folder: Where the search's study is.
+    """
+    name, trials = _read(folder)
+    return frozenset(_name(name, trial) for trial in trials if trial.state is TrialState.FAIL and not counts(trial))
+
+
+def _read(folder: Path) -> tuple[str, list[FrozenTrial]]:
+    """Read the name and the trials of a study that may be at work; nothing where there is none."""
     from optuna.storages import RDBStorage  # imported late: every command imports this module, few look at a search
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -141,20 +157,23 @@ def so_far(folder: Path, metric: str) -> tuple[Trial, ...]:
         storage = RDBStorage(address, skip_compatibility_check=True, skip_table_creation=True)
         try:
             (name,) = optuna.get_all_study_names(storage)
-            trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+            return name, optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
         finally:
             storage.engine.dispose()
     except (StorageInternalError, SQLAlchemyError, KeyError, ValueError):
-        return ()  # none yet, or it is being written this very moment
-    return tuple(_as_value(name, metric, trial) for trial in trials if counts(trial) or _runs(trial))
+        return "", []  # none yet, or it is being written this very moment
 
 
 def _runs(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.RUNNING
 
 
+def _name(search: str, trial: FrozenTrial) -> str:
+    return f"{search}-{trial.number:03d}"
+
+
 def _as_value(search: str, metric: str, trial: FrozenTrial) -> Trial:
-    name, attributes = f"{search}-{trial.number:03d}", trial.user_attrs
+    name, attributes = _name(search, trial), trial.user_attrs
     if _runs(trial):
         return Trial(name, "running", dict(trial.params))
     seen = attributes.get(METRICS, {})
