@@ -79,8 +79,9 @@ class Parameters:
         rules.a_list,
     )
     trainer_arguments: Mapping[str, Value] = _given(
-        {"model": "cnn", "seed": 0},
-        'Further arguments, {"name": value}, of every trial and of the training.',
+        {"preset": "default", "seed": 0},
+        'Further arguments, {"name": value}, of every trial and of the training; our trainer has the presets fast, '
+        "default and accurate.",
         rules.an_object,
     )
     trial_arguments: Mapping[str, Value] = _given(
@@ -116,7 +117,12 @@ class Parameters:
         "alive.",
     )
     tune_timeout: int = _given(86400, "Seconds for the whole search.")
-    epochs: int = _given(14, "Epochs of the training.")
+    epochs: int = _given(
+        0,
+        "Epochs of the training; 0 for as many as our trainer's preset has (fast 8, default 14, accurate 36), or 14 "
+        "for another trainer.",
+        rules.whole_number(0, 10_000),
+    )
     workers: int = _given(1, "Processes that train together, the chief included.")
     parameter_servers: int = _given(0, "Parameter servers beside them, for trainers that use them.")
     evaluator: bool = _given(False, "Whether an evaluator runs beside them, for trainers that use one.")

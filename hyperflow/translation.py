@@ -39,6 +39,8 @@ from hyperflow.specs.values import integral, mapping
 PORT = "HYPERFLOW_PORT"
 """Environment variable with the port to serve on, for an engine that serves on this machine."""
 
+_EPOCHS = 14  # of a trainer that is not ours, as long as the user does not say
+
 _CHECKED_RUN = "check"  # the run id of specs that are made only to be judged
 
 _TUNE = {"algorithm.name": "algorithm", "epochs": "trial_epochs", "workers": "trial_workers", "timeout": "tune_timeout"}
@@ -86,8 +88,9 @@ def judge_trainer(parameters: Parameters, described: Description) -> None:
     for dimension in read_space(parameters.search_space):
         for value in dimension.values or (dimension.min, dimension.max):
             described.judge(f"search_space[{dimension.name}]", dimension.name, value)
-    for name in ("epochs", "trial_epochs") if "epochs" in described.arguments else ():  # every trainer gets them
-        described.judge(name, "epochs", getattr(parameters, name))
+    if "epochs" in described.arguments:  # every trainer gets them
+        described.judge("epochs", "epochs", epochs(parameters))
+        described.judge("trial_epochs", "epochs", parameters.trial_epochs)
     described.judge_metric("objective_metric", parameters.objective_metric)
     if described.checkpoints is False and _gives_epochs(parameters):
         allowed = "another one than hyperband by epochs, as the trainer says that it keeps no checkpoints"
@@ -120,6 +123,13 @@ def _ours() -> Description:
     return Description.parse((Path(hyperflow.__file__).parent / "fashion" / "arguments.json").read_text("utf-8"))
 
 
+def epochs(parameters: Parameters) -> int:
+    """Return the epochs of the training: those asked for, else those that our trainer has for its arguments."""
+    ours = our_trainer(parameters)
+    given = mapping("trainer_arguments", parameters.trainer_arguments)
+    return parameters.epochs or (int(ours.default("epochs", given)) if ours else _EPOCHS)
+
+
 def tune_spec(parameters: Parameters, run_id: str, data_path: str) -> TuneSpec:
     """Make the spec of the search."""
     made = {
@@ -141,6 +151,7 @@ def train_spec(parameters: Parameters, run_id: str, data_path: str, best: Mappin
     model = volume.model_path(parameters.model_name, run_id) / volume.MODEL_VERSION
     made = {
         "run_id": run_id, "data_path": data_path, "model_path": str(model), "parameters": best,
+        "epochs": epochs(parameters),
         "trainer": trainer(parameters), "compute": _compute(parameters, _COMPUTE),
     }  # fmt: skip
     return _make(TrainSpec, _TRAIN, made, parameters)

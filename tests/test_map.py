@@ -96,7 +96,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "engines/local/servers.py": ("engines/local/test_failed_rollouts.py",),
     "engines/local/training.py": ("conformance/test_engine.py",),
     "fashion/checkpoint.py": ("fashion/test_train.py",),
-    "fashion/convolution.py": ("fashion/test_train.py", "fashion/test_onnx.py"),
+    "fashion/convolution.py": ("fashion/test_network.py", "fashion/test_train.py"),
     "fashion/events.py": ("fashion/test_train.py",),
     "fashion/export.py": ("fashion/test_train.py",),
     "fashion/learning.py": ("fashion/test_train.py",),

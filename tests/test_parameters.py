@@ -148,7 +148,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"early_stopping_settings": {"start_step": 0}}, "early_stopping_settings[start_step]"),
     ({"early_stopping_settings": {"min_trials_required": 1.5}}, "early_stopping_settings[min_trials_required]"),
     ({"tune_timeout": 0}, "'tune_timeout'"),
-    ({"epochs": 0}, "epochs"),
+    ({"epochs": -1}, "epochs"),
     ({"epochs": "10"}, "epochs"),
     ({"workers": 0}, "workers"),
     ({"workers": 101}, "workers"),
@@ -313,6 +313,20 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
     assert k.grid == (1, 2, 3, 4)
     assert d.values == (32, 64)
     assert all(isinstance(value, int) for value in d.values)
+
+
+@pytest.mark.parametrize(
+    ("given", "epochs"),
+    [
+        ({}, 14),
+        ({"trainer_arguments": {"preset": "accurate"}}, 36),
+        ({"trainer_arguments": {"model": "mlp"}}, 14),
+        ({"trainer_arguments": {"preset": "accurate"}, "epochs": 3}, 3),
+        ({"trainer_command": ["python", "own.py"]}, 14),
+    ],
+)
+def test_epochs_are_the_presets_unless_given(given: dict[str, Any], epochs: int) -> None:
+    assert translation.train_spec(Parameters.complete(given), "run-1", "/", {}).epochs == epochs
 
 
 def test_placing_the_training_does_not_place_the_service() -> None:

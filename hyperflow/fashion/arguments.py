@@ -28,6 +28,7 @@ class Arguments:
 
     Args:
         data_path: Folder of a verified data set.
+        preset: One of `DESCRIPTION.presets`; its values hold where no others are given.
         epochs: Passes over the training images.
         learning_rate: Peak of the warmed-up, cosine-decayed rate.
         dropout_rate: Share of features dropped.
@@ -45,7 +46,8 @@ class Arguments:
     """
 
     data_path: str
-    epochs: int = 12
+    preset: str = "default"
+    epochs: int = 14
     learning_rate: float = 0.005
     dropout_rate: float = 0.3
     batch_size: int = 128
@@ -81,8 +83,9 @@ class Arguments:
             values[name] = _convert(word.removeprefix("--"), text, kinds[name])
         if "data_path" not in values:
             raise InvalidParameter("data-path", "", "the folder of a data set")
-        recipe = RECIPES.get(str(values.get("model", cls.model)), RECIPES[cls.model])
-        return cls(**{**recipe.arguments, **values})  # type: ignore[arg-type]
+        preset = DESCRIPTION.presets.get(str(values.get("preset", cls.preset)), {})
+        recipe = RECIPES.get(str({"model": cls.model, **preset, **values}["model"]), RECIPES[cls.model])
+        return cls(**{**recipe.arguments, **preset, **values})
 
     def fingerprint(self, data_digest: str, version: str) -> str:
         """Identify what is trained: the same for every place it is read from or saved to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import keras
@@ -12,6 +13,8 @@ Exchange = Callable[[tf.Tensor], tf.Tensor]
 
 _EPSILON = 1e-3
 _MOMENTUM = 0.9
+_SMALL = 16  # pixels of an image up to which products give a bfloat16 kernel's gradient in a fifth of oneDNN's time
+_PLACES = [*itertools.product(range(3), range(3))]
 
 
 class Convolution:
@@ -55,7 +58,9 @@ class Convolution:
         return tf.nn.relu(self._convolve(inputs) + tf.cast(self._shift.value, inputs.dtype))
 
     def _convolve(self, inputs: tf.Tensor) -> tf.Tensor:
-        hidden = tf.nn.conv2d(inputs, tf.cast(self._kernel.value, inputs.dtype), 1, "SAME")
+        kernel = tf.cast(self._kernel.value, inputs.dtype)
+        is_small = inputs.dtype == tf.bfloat16 and inputs.shape[1] * inputs.shape[2] <= _SMALL
+        hidden = _convolved(inputs, kernel) if is_small else tf.nn.conv2d(inputs, kernel, 1, "SAME")
         return tf.nn.max_pool2d(hidden, 2, 2, "VALID") if self._pools else hidden
 
 
@@ -123,3 +128,22 @@ class Normalised(Convolution):
     def _normalised(self, hidden: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
         factor = self._scale.value * tf.math.rsqrt(variance + _EPSILON)
         return hidden * tf.cast(factor, hidden.dtype) + tf.cast(self._shift.value - mean * factor, hidden.dtype)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _convolved(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], list[tf.Tensor]]]:
+    """Convolve as `conv2d` does; the gradient of each of the kernel's 3 × 3 places is one product of matrices."""
+    shape = tf.shape(inputs)
+
+    def gradients(above: tf.Tensor) -> list[tf.Tensor]:
+        height, width, channels = inputs.shape[1:]
+        padded = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        right = tf.reshape(above, (-1, above.shape[3]))
+        lefts = (padded[:, row : row + height, column : column + width] for row, column in _PLACES)
+        places = [tf.matmul(tf.reshape(left, (-1, channels)), right, transpose_a=True) for left in lefts]
+        below = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=shape, filter=kernel, out_backprop=above, strides=[1, 1, 1, 1], padding="SAME"
+        )
+        return [below, tf.reshape(tf.stack(places), kernel.shape)]
+
+    return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradients

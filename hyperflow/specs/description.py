@@ -1,7 +1,7 @@
 """What a trainer says of itself with `--describe`: the arguments it takes and the metrics it prints.
 
-A JSON schema of its arguments; beside it `metrics`, the names of what it prints each epoch, and `checkpoints`, whether
-a training with more epochs goes on from that of one with fewer:
+A JSON schema of its arguments; beside it `metrics`, the names of what it prints each epoch, `checkpoints`, whether a
+training with more epochs goes on from that of one with fewer, and `presets`, values of several arguments by one name:
 
     {"type": "object", "additionalProperties": false, "metrics": ["loss"], "checkpoints": true,
      "properties": {"units": {"type": "integer", "minimum": 1, "maximum": 512}}}
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hyperflow.errors import InvalidParameter, one_of
@@ -30,12 +30,14 @@ class Description:
         metrics: What it prints each epoch; empty where it does not say.
         is_whole: Whether it takes no other arguments.
         checkpoints: Whether a training with more epochs goes on from a shorter one; None where it does not say.
+        presets: What each value of the argument `preset` sets.
     """
 
     arguments: Mapping[str, Mapping[str, Any]]
     metrics: tuple[str, ...] = ()
     is_whole: bool = False
     checkpoints: bool | None = None
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Description:
@@ -50,10 +52,16 @@ class Description:
             raise ValueError("it is no JSON schema with properties")
         metrics = tuple(str(name) for name in schema.get("metrics", ()))
         named = {_plain(name): entry for name, entry in arguments.items()}
-        says = schema.get("checkpoints")
+        says, presets = schema.get("checkpoints"), schema.get("presets")
         return cls(
-            named, metrics, schema.get("additionalProperties") is False, says if isinstance(says, bool) else None
-        )
+            named, metrics, schema.get("additionalProperties") is False, says if isinstance(says, bool) else None,
+            presets if isinstance(presets, dict) else {},
+        )  # fmt: skip
+
+    def default(self, name: str, given: Mapping[str, object]) -> Any:
+        """Return the value that an argument has beside those that are given, or None where that is not said."""
+        preset = self.presets.get(str(given.get("preset")), {})
+        return preset.get(name, self.arguments.get(name, {}).get("default"))
 
     def judge(self, parameter: str, name: str, value: object) -> None:
         """Refuse a value that the trainer would refuse.

@@ -159,7 +159,7 @@ def gather(
         drifted: How far its answers have drifted, where that is known.
     """
     trainer = translation.trainer(parameters)
-    code = cards.code(trainer, parameters.epochs, parameters.workers, parameters.parameter_servers)
+    code = cards.code(trainer, translation.epochs(parameters), parameters.workers, parameters.parameter_servers)
     known = {**(endpoint.model.parameters if endpoint else {}), **parameters.best_parameters}
     made = [card for card in cards.all_of(parameters.model_name) if card.run_id != current.run_id]
     if endpoint is None:

@@ -35,6 +35,7 @@ def test_both_forms_and_both_spellings_are_read() -> None:
         ("--batch_size=1e9", "batch_size"),
         ("--weight_decay=-1", "weight_decay"),
         ("--model=resnet", "model"),
+        ("--preset=best", "preset"),
         ("--seed=-1", "seed"),
         ("--validation_fraction=0", "validation_fraction"),
         ("--validation_fraction=0.9", "validation_fraction"),
@@ -52,6 +53,21 @@ def test_what_cannot_work_is_refused_by_name(word: str, name: str) -> None:
         Arguments.parse(["--data-path=/d", word])
     assert caught.value.name == name
     assert caught.value.allowed
+
+
+def test_a_preset_gives_way_to_what_is_given() -> None:
+    accurate = Arguments.parse(["--data-path=/d", "--preset=accurate", "--epochs=3"])
+    assert (accurate.model, accurate.epochs, accurate.batch_size) == ("cnn-large", 3, 256)
+    small = Arguments.parse(["--data-path=/d", "--preset=accurate", "--model=cnn"])
+    assert (small.batch_size, small.epochs) == (Arguments("/d").batch_size, 36)
+    assert Arguments.parse(["--data-path=/d", "--preset=fast"]).epochs < Arguments("/d").epochs
+
+
+@pytest.mark.parametrize("preset", arguments.DESCRIPTION.arguments["preset"]["enum"])
+def test_each_preset_is_of_arguments_that_exist(preset: str) -> None:
+    for name, value in arguments.DESCRIPTION.presets[preset].items():
+        arguments.DESCRIPTION.judge(name, name, value)
+    assert Arguments.parse(["--data-path=/d", f"--preset={preset}"]).preset == preset
 
 
 def test_the_data_path_is_needed() -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hyperflow import datasets
 from hyperflow.fashion import export
+from hyperflow.fashion.convolution import Convolution
 from hyperflow.fashion.network import Network
 from hyperflow.fashion.recipes import RECIPES
 from hyperflow.volume.paths import EVALUATION, ONNX
@@ -35,6 +36,26 @@ def test_fashion_mnists_networks_are_what_they_were(model: str, shapes: list[tup
     pixels = np.arange(784)[None] % 256
     answers = network.probabilities(tf.constant(pixels, tf.float32)).numpy()
     assert answers[0, :3].tolist() == pytest.approx(ANSWERS[model], rel=1e-3)
+
+
+@pytest.mark.parametrize("side", [3, 4, 6])
+def test_gradients_in_bfloat16_are_those_in_float32(side: int) -> None:
+    """On both sides of the size up to which a kernel's gradient is computed otherwise."""
+    keras.utils.set_random_seed(3)
+    convolution = Convolution(8, 16, pools=False)
+    images, above = tf.random.normal((32, side, side, 8)), tf.random.normal((32, side, side, 16))
+
+    def gradients(precision: tf.DType) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            answers = convolution.learn(tf.cast(images, precision), None)
+            total = tf.reduce_sum(tf.cast(answers, tf.float32) * above)
+        made: list[tf.Tensor] = tape.gradient(total, [images, convolution.trained[0].value])
+        return made
+
+    for rounded, exact in zip(gradients(tf.bfloat16), gradients(tf.float32), strict=True):
+        away = np.linalg.norm(rounded - exact) / np.linalg.norm(exact)
+        assert away < 0.1, "bfloat16 has a fraction of seven bits, and decides otherwise what is near ReLU's edge"
 
 
 @pytest.mark.parametrize("model", list(RECIPES))

@@ -93,7 +93,7 @@ def said_of(given: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
             "cnn-large or mlp",
         ),
         ("objective_metric", {"objective_metric": "f1"}, "a metric that the trainer prints"),
-        ("epochs", {"epochs": 10_001}, "from 1 to 10000"),
+        ("epochs", {"epochs": 10_001}, "from 0 up to 10000"),
         ("trial_epochs", {"trial_epochs": 10**9}, "from 1 to 10000"),
         ("trainer_command", {"trainer_command": ["no-such-program"]}, "'no-such-program' was not found"),
         ("trainer_command", {"trainer_command": ["python", "no_such.py"]}, "'no_such.py' was not found"),

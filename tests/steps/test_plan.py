@@ -57,7 +57,7 @@ def test_choice(facts: Facts, asked: dict[str, Any], action: str, says: str) -> 
 
 def code(**values: Any) -> str:
     asked = Parameters.complete(values)
-    return cards.code(translation.trainer(asked), asked.epochs, asked.workers, asked.parameter_servers)
+    return cards.code(translation.trainer(asked), translation.epochs(asked), asked.workers, asked.parameter_servers)
 
 
 def test_code_is_program_image_arguments_and_size(tmp_path: Path) -> None:
