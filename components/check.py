@@ -64,6 +64,8 @@ def check(
     serving_tolerations: list,
     min_replicas: int,
     max_replicas: int,
+    scale_metric: str,
+    scale_target: int,
     canary_percent: int,
     deploy_timeout: int,
     smoke_instances: int,

@@ -23,6 +23,8 @@ def deploy(
     serving_tolerations: list,
     min_replicas: int,
     max_replicas: int,
+    scale_metric: str,
+    scale_target: int,
     canary_percent: int,
     deploy_timeout: int,
 ) -> str:

@@ -43,4 +43,5 @@ def predict(
     metrics.log_metric("smoke-instances", result.instances)
     metrics.log_metric("p50-ms", result.p50_ms)
     metrics.log_metric("p99-ms", result.p99_ms)
+    metrics.log_metric("first-answer-ms", result.first_ms)
     return promoted.url

@@ -197,8 +197,15 @@ class Parameters:
     serving_tolerations: Sequence[Mapping[str, object]] = _given(
         [], "Kubernetes tolerations of the service; stock Knative refuses any.", rules.a_list
     )
-    min_replicas: int = _given(1, "Least replicas of the service.")
+    min_replicas: int = _given(1, "Least replicas of the service; 0 in KServe's Knative mode alone.")
     max_replicas: int = _given(1, "Most replicas of the service.")
+    scale_metric: str = _given(
+        "", "What replicas are added for: concurrency or rps (Knative), cpu or memory (Standard); empty: KServe's own."
+    )
+    scale_target: int = _given(
+        0,
+        "How much of it a replica is to have: requests (Knative), percent of its request (Standard); 0: KServe's own.",
+    )
     canary_percent: int = _given(
         100,
         "Share of requests that the new model gets until the smoke test has passed; KServe 0.20.0 in Standard mode "

@@ -147,7 +147,9 @@ def checks(checks: list[Check]) -> bool:
 
 def smoke_line(smoke: dict[str, Any]) -> str:
     """Word a smoke test."""
-    speed = f"p50 {smoke['p50_ms']:.1f} ms, p99 {smoke['p99_ms']:.1f} ms"
+    from hyperflow.evaluation import smoke as smoke_test
+
+    speed = smoke_test.speed(smoke["p50_ms"], smoke["p99_ms"], smoke.get("first_ms", 0.0))
     return f"accuracy {smoke['accuracy']:.3f} of {smoke['instances']}, {speed}"
 
 

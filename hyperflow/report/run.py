@@ -58,7 +58,7 @@ def _decision(kept: Records) -> dict[str, Any]:
 
 
 def _smoke(tested: Predict) -> dict[str, float]:
-    return {name: getattr(tested, name) for name in ("accuracy", "instances", "p50_ms", "p99_ms")}
+    return {name: getattr(tested, name) for name in ("accuracy", "instances", "p50_ms", "p99_ms", "first_ms")}
 
 
 def sections(kept: Records) -> list[str]:

@@ -11,6 +11,11 @@ from hyperflow.specs.values import Value, check_claim, check_run_id, check_servi
 
 RUNTIMES = ("hyperflow", "tensorflow")
 """Our own predictor, or TensorFlow Serving as KServe ships it."""
+SCALE_METRICS = ("concurrency", "rps", "cpu", "memory")
+"""What may decide how many replicas there are: Knative's two (requests at one time, requests a second), and the two of
+Kubernetes' own autoscaler."""
+
+_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ class ServeSpec:
         image: The predictor's image, where the engine has images and the runtime is `hyperflow`.
         min_replicas: Replicas at least; 0 lets Knative scale to nothing.
         max_replicas: Replicas at most.
+        scale_metric: What decides how many there are in between, one of `SCALE_METRICS`; empty leaves it to the engine.
+        scale_target: How much of it one replica is to have: requests, or percent of what it asks for; 0 leaves it to
+            the engine.
         canary_percent: Share of requests for the new model until `promote`; 100 means no canary.
         port: Port on this machine, where the engine serves on one; 0 means any free one.
         compute: Resources of a replica.
@@ -64,6 +72,8 @@ class ServeSpec:
     image: str = ""
     min_replicas: int = 1
     max_replicas: int = 1
+    scale_metric: str = ""
+    scale_target: int = 0
     canary_percent: int = 100
     port: int = 0
     compute: Compute = field(default_factory=Compute)
@@ -79,6 +89,9 @@ class ServeSpec:
         whole("max_replicas", self.max_replicas, 1)
         if self.min_replicas > self.max_replicas:
             raise InvalidParameter("min_replicas", self.min_replicas, f"at most max_replicas ({self.max_replicas})")
+        if self.scale_metric not in ("", *SCALE_METRICS):
+            raise InvalidParameter("scale_metric", self.scale_metric, f"empty, or {one_of(SCALE_METRICS)}")
+        whole("scale_target", self.scale_target, 0, _INT32)
         whole("canary_percent", self.canary_percent, 1, 100)
         whole("port", self.port, 0, 65535)
         whole("timeout", self.timeout, 1)

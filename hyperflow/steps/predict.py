@@ -36,7 +36,7 @@ def _test_and_promote(
     images, labels = dataset.images("test")[chosen], dataset.labels("test")[chosen]
     try:
         with drift.own_questions(endpoint):
-            result = smoke.run(endpoint, images, labels)
+            result = smoke.run(endpoint, images, labels, first_seconds=smoke.START_SECONDS)
         smoke.check_classes(result, dataset)
         smoke.judge(result, parameters.smoke_accuracy_floor, parameters.smoke_p99_ms, endpoint.model.accuracy)
     except Cancelled:
@@ -45,12 +45,10 @@ def _test_and_promote(
         raise _restored(current.run_id, endpoint, failure) from failure
     promoted = get_engine().promote(endpoint.name)
     cards.goes_live(endpoint.name, current.run_id)
-    current.keep(records.Predict(
-        endpoint=promoted, accuracy=result.accuracy, instances=result.instances, p50_ms=result.p50_ms,
-        p99_ms=result.p99_ms, classes=dataset.classes,
-    ))  # fmt: skip
-    report.write(page, "Smoke test", [report.answers(images, labels, result.answers, dataset.classes)])
-    speed = f"p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms"
+    current.keep(records.Predict(endpoint=promoted, classes=dataset.classes, **smoke.figures(result)))
+    answers = report.answers(images, labels, result.answers, dataset.classes)
+    report.write(page, "Smoke test", [report.summary({"smoke test": smoke.figures(result)}), answers])
+    speed = smoke.speed(result.p50_ms, result.p99_ms, result.first_ms)
     current.say(f"accuracy {result.accuracy:.3f} of {result.instances} images, {speed}, at {promoted.url}")
     return result, promoted
 

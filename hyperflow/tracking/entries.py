@@ -121,7 +121,7 @@ def _points(kept: Records) -> Iterator[Point]:
         yield from _curve(kept.train.curve, kept.train.metrics)
         yield Point("test_accuracy", kept.train.model.accuracy)
     if kept.predict:
-        for name in ("accuracy", "instances", "p50_ms", "p99_ms"):
+        for name in ("accuracy", "instances", "p50_ms", "p99_ms", "first_ms"):
             yield Point(f"smoke/{name}", float(getattr(kept.predict, name)))
     for record in kept.kept:
         yield Point(f"seconds/{record.stage}", record.seconds)

@@ -186,6 +186,7 @@ class Predict(Record):
         instances: How many were sent.
         p50_ms: Median latency, in milliseconds.
         p99_ms: 99th percentile of it.
+        first_ms: Latency of the first answer, which is none of these; 0 where it is not known.
         classes: Class names of the data set.
     """
 
@@ -196,6 +197,7 @@ class Predict(Record):
     instances: int
     p50_ms: float
     p99_ms: float
+    first_ms: float = 0.0
     classes: tuple[str, ...] = ()
 
 

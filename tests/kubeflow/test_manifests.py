@@ -63,6 +63,12 @@ def documents() -> dict[str, Manifest]:
         "trainjob-many": trainjob(work.training(many)),
         "service-standard": inference_service(serving(), KServe((0, 21), "Standard")),
         "service-knative": inference_service(serving(min_replicas=0), KServe((0, 21), "Knative")),
+        "service-scaled-knative": inference_service(
+            serving(min_replicas=0, max_replicas=5, scale_metric="rps", scale_target=50), KServe((0, 21), "Knative")
+        ),
+        "service-scaled-standard": inference_service(
+            serving(max_replicas=5, scale_metric="memory", scale_target=70), KServe((0, 20), "Standard")
+        ),
         "service-old": inference_service(serving(runtime="tensorflow"), KServe((0, 15), "Standard")),
         "service-replaced": inference_service(serving(run_id="run-2", model=model("run-2")), KServe(), live),
         "service-canary-knative": inference_service(
@@ -289,9 +295,15 @@ def test_mode_has_the_name_that_the_version_knows(kserve: KServe, value: str) ->
     [
         (KServe((0, 19), "Standard"), {"canary_percent": 10}, "canary_percent"),
         (KServe((0, 20), "Standard"), {"min_replicas": 0}, "min_replicas"),
+        (KServe((0, 20), "Standard"), {"scale_metric": "rps"}, "scale_metric"),
+        (KServe((0, 20), "Standard"), {"scale_metric": "concurrency", "scale_target": 4}, "scale_metric"),
+        (KServe((0, 20), "Knative"), {"scale_metric": "cpu"}, "scale_metric"),
+        (KServe((0, 20), "Knative"), {"scale_metric": "memory", "scale_target": 70}, "scale_metric"),
+        (KServe((0, 20), "Standard"), {"scale_target": 101}, "scale_target"),
+        (KServe((0, 20), "Standard"), {"scale_metric": "memory"}, "scale_target"),
     ],
 )
-def test_what_kserve_would_pass_over_is_refused(kserve: KServe, changes: dict[str, int], named: str) -> None:
+def test_what_kserve_would_pass_over_is_refused(kserve: KServe, changes: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidParameter, match=named):
         inference_service(serving(**changes), kserve, existing())
 
@@ -321,6 +333,25 @@ def test_standard_canary_takes_no_replica_from_the_model_that_has_the_users() ->
     promoted = services.promoted(changed)
     assert promoted is not None
     assert [promoted["spec"]["predictor"][key] for key in ("minReplicas", "maxReplicas")] == [3, 6]
+    restored = services.restored(changed)
+    assert restored is not None
+    assert restored["spec"] == live["spec"]
+
+
+def test_standard_canary_scales_once_it_is_promoted_and_as_its_own_parameters_say() -> None:
+    live = inference_service(serving(max_replicas=4, scale_metric="cpu", scale_target=50), KServe())
+    live["status"] = existing()["status"]
+    changed = inference_service(
+        serving(model=model("run-2"), canary_percent=10, max_replicas=6, scale_metric="memory", scale_target=70),
+        KServe(), live,
+    )  # fmt: skip
+    (canary,) = changed["spec"]["canary"]
+    assert not {"scaleMetric", "scaleTarget", "maxReplicas"} & canary["predictor"].keys()
+    assert [changed["spec"]["predictor"][key] for key in ("scaleMetric", "scaleTarget")] == ["cpu", 50]
+    promoted = services.promoted(changed)
+    assert promoted is not None
+    scaling = {key: promoted["spec"]["predictor"][key] for key in ("maxReplicas", "scaleMetric", "scaleTarget")}
+    assert scaling == {"maxReplicas": 6, "scaleMetric": "memory", "scaleTarget": 70}
     restored = services.restored(changed)
     assert restored is not None
     assert restored["spec"] == live["spec"]

@@ -10,12 +10,15 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +40,16 @@ GOOD_V2 = orjson.dumps({"id": "1", "inputs": [TENSOR], "outputs": [{"name": "pro
 ODD_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e400", "-1e39", "1e-400", "18446744073709551616", "0x10", "-", "1.")
 AMPLIFIERS = ("[],", "{},", '{"a":1},', '"ab",', "999,", "0.1,", "null,", '"\\u0000",')
 STRINGS = ('"7"', '""', '"NaN"', '"\\ud800"', '"\\u0000"', '"' + "9" * 5000 + '"', "true", "null", '{"b64":"AA=="}')
+
+
+@pytest.fixture(scope="module")
+def predictor(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
+    """One that keeps what it is asked, too: what is hostile must do no harm there either."""
+    running = Predictor(
+        tmp_path_factory.mktemp("hostile"), model_dir, f"--log_payloads={tmp_path_factory.mktemp('log')}"
+    )
+    yield running
+    assert running.stop() == 0, running.log
 
 
 class Client:
@@ -115,6 +128,11 @@ def test_damaged_bodies_cost_a_4xx_and_no_memory(predictor: Predictor) -> None:
         for _ in range(COUNT):
             client.post(*next(bodies))
     assert {200, 400} <= client.statuses.keys()
+    metrics = urllib.request.urlopen(f"{predictor.url}/metrics", timeout=10).read().decode()
+    kept = re.search(r'hyperflow_payloads_total\{.*outcome="logged"\} (\S+)', metrics)
+    explained = re.search(r"hyperflow_explained_instances_total\{.*\} (\S+)", metrics)
+    assert kept and explained and float(kept[1]) > 0 < float(explained[1])
+    print(f"{kept[1]} payloads logged, {explained[1]} instances explained")
 
 
 json_values = st.recursive(

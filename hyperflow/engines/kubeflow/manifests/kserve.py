@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from hyperflow.errors import InvalidParameter
+from hyperflow.errors import InvalidParameter, one_of
 from hyperflow.specs import ServeSpec
 
 Mode = Literal["Knative", "Standard"]
 
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
+
+SCALE_METRICS: dict[Mode, tuple[str, ...]] = {"Knative": ("concurrency", "rps"), "Standard": ("cpu", "memory")}
+"""What each mode's autoscaler goes by: Knative's own, and Kubernetes' HorizontalPodAutoscaler."""
 
 _OLD_MODES = {"Knative": "Serverless", "Standard": "RawDeployment"}
 
@@ -50,12 +53,21 @@ class KServe:
         """Refuse what this KServe would pass over in silence.
 
         Raises:
-            InvalidParameter: Scaling to nothing, or a canary, that this version and mode do not have.
+            InvalidParameter: Scaling, or a canary, that this version and mode do not have.
         """
+        metrics = SCALE_METRICS[self.mode]
+        if spec.scale_metric and spec.scale_metric not in metrics:
+            allowed = f"empty, or {one_of(metrics)}: they are what KServe's {self.mode} mode scales by"
+            raise InvalidParameter("scale_metric", spec.scale_metric, allowed)
         if self.mode == "Knative":
             return
         if spec.min_replicas == 0:
             raise InvalidParameter("min_replicas", 0, "at least 1: only KServe's Knative mode scales to nothing")
+        if spec.scale_target > 100:
+            allowed = "at most 100: KServe's Standard mode takes percent of the cpu or memory that a replica asks for"
+            raise InvalidParameter("scale_target", spec.scale_target, allowed)
+        if spec.scale_metric == "memory" and not spec.scale_target:  # KServe then says nothing, and cpu is gone by
+            raise InvalidParameter("scale_target", 0, "from 1 up to 100 with the scale_metric memory")
         if spec.canary_percent < 100 and self.version < (0, 20):
             allowed = "100: a canary needs KServe's Knative mode, or KServe 0.20"
             raise InvalidParameter("canary_percent", spec.canary_percent, allowed)

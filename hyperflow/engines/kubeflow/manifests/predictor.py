@@ -34,6 +34,8 @@ def predictor(spec: ServeSpec, kserve: KServe) -> Manifest:
         V1beta1PredictorSpec(
             min_replicas=spec.min_replicas,
             max_replicas=spec.max_replicas,
+            scale_metric=spec.scale_metric or None,
+            scale_target=spec.scale_target or None,
             model=_model(spec, kserve),
             security_context=pod_security(spec.compute) if kserve.mode == "Standard" else None,
             volumes=[V1Volume(name="tmp", empty_dir=V1EmptyDirVolumeSource())],

@@ -26,11 +26,12 @@ CHANGE_ANNOTATION = "hyperflow.dev/change"
 REPLACES_ANNOTATION = "hyperflow.dev/replaces"
 """Knative's last revision from before our change, which makes another one: KServe takes a change up with a delay."""
 REPLICAS_ANNOTATION = "hyperflow.dev/replicas"
-"""How many replicas, least and most, a canary in Standard mode has once it is promoted; until then it has one."""
+"""How a canary in Standard mode scales once it is promoted; until then it has one replica."""
 TAGS_ANNOTATION = "serving.kserve.io/enable-tag-routing"
 """Has Knative give its newest revision an address of its own, so that a canary can be asked alone."""
 
 _REASON_SHOWN = 500
+_SCALING = ("minReplicas", "maxReplicas", "scaleMetric", "scaleTarget")
 
 
 def inference_service(
@@ -68,7 +69,8 @@ def inference_service(
     elif kserve.mode == "Knative":
         service["spec"]["predictor"] = {**predictor, "canaryTrafficPercent": spec.canary_percent}
     else:
-        metadata["annotations"][REPLICAS_ANNOTATION] = json.dumps([spec.min_replicas, spec.max_replicas])
+        scaling = {key: predictor[key] for key in _SCALING if key in predictor}
+        metadata["annotations"][REPLICAS_ANNOTATION] = json.dumps(scaling)
         service["spec"].update(_canary(spec, predictor, old_predictor))
     return service
 
@@ -94,9 +96,9 @@ def promoted(live: Manifest) -> Manifest | None:
         canary = canaries[0]["predictor"]
         canary.pop("name")  # it is part of the predictor's address, which has to stay what it was
         canary["model"].pop("name", None)
-        least, most = json.loads(service["metadata"]["annotations"].pop(REPLICAS_ANNOTATION))
+        scaling = json.loads(service["metadata"]["annotations"].pop(REPLICAS_ANNOTATION))
         _count(service, live)
-        service["spec"]["predictor"] = {**canary, "minReplicas": least, "maxReplicas": most}
+        service["spec"]["predictor"] = {**canary, **scaling}
         return service
     if service["spec"]["predictor"].pop("canaryTrafficPercent", None) is not None:
         return service
@@ -249,7 +251,7 @@ def _canary(spec: ServeSpec, predictor: Manifest, old_predictor: Manifest) -> Ma
 
     KServe takes a canary's replicas off the least of the stable model's, who has all the users: they are put on top.
     """
-    fixed = {key: value for key, value in predictor.items() if key != "maxReplicas"}
+    fixed = {key: value for key, value in predictor.items() if key not in _SCALING}
     fixed["minReplicas"] = 1
     fixed["model"] = {**predictor["model"], "name": ""}  # the schema of a canary, and it alone, requires one
     fixed["name"] = f"r{hashlib.sha256(spec.run_id.encode()).hexdigest()[:6]}"

@@ -15,6 +15,8 @@ from hyperflow.engines.kubeflow.resources import (
     SERVICE,
     SERVING_RUNTIME,
 )
+from hyperflow.errors import InvalidParameter
+from hyperflow.specs import ServeSpec
 
 LOCAL_GATEWAY = ("knative-local-gateway.istio-system.svc.cluster.local", 80)
 """Where a Knative service's address inside the cluster leads, with Istio as Knative's network."""
@@ -40,6 +42,19 @@ def runtime(cluster: Cluster, name: str) -> Check:
     if found["spec"].get("disabled"):
         return Check(title, "fail", f"{resource.kind} {runtime_name} is disabled", "set its spec.disabled to false")
     return Check(title, "ok", f"{resource.kind} {runtime_name}")
+
+
+def mode(cluster: Cluster, spec: ServeSpec) -> Check:
+    """Check that this KServe, in the mode that the service has or is to have, scales and splits requests as asked."""
+    title = "KServe's mode"
+    if SERVICE.plural not in discovery.kinds(cluster, SERVICE):
+        return Check(title, "ok", "not known: KServe is not installed")
+    kserve = discovery.kserve_of(cluster, cluster.get(SERVICE, spec.name))
+    try:
+        kserve.check(spec)
+    except InvalidParameter as error:
+        return Check(title, "fail", error.what, error.remedy)
+    return Check(title, "ok", kserve.mode)
 
 
 def mesh(cluster: Cluster) -> Check:

@@ -15,7 +15,7 @@ from hyperflow.engines.kubeflow.preflight.namespace import collector_label, pod_
 from hyperflow.engines.kubeflow.preflight.quota import of_search, of_service, of_training, quota
 from hyperflow.engines.kubeflow.preflight.retries import retried_steps
 from hyperflow.engines.kubeflow.preflight.rights import permissions
-from hyperflow.engines.kubeflow.preflight.serving import local_gateway, mesh, runtime
+from hyperflow.engines.kubeflow.preflight.serving import local_gateway, mesh, mode, runtime
 from hyperflow.engines.kubeflow.preflight.storage import claim
 from hyperflow.engines.kubeflow.resources import TRAINING_RUNTIME
 from hyperflow.errors import HyperflowError, Unavailable
@@ -44,6 +44,7 @@ def for_training(cluster: Cluster, spec: TrainSpec, backend: Backend) -> Iterato
 
 def for_serving(cluster: Cluster, spec: ServeSpec) -> Iterator[Check]:
     """Check what a service would hang or fail without."""
+    yield mode(cluster, spec)
     yield runtime(cluster, spec.runtime)
     yield features(cluster, spec)
     yield claim(cluster, spec.claim, spec.max_replicas + 1)
@@ -69,6 +70,7 @@ def survey(cluster: Cluster, tune: TuneSpec, train: TrainSpec, serve: ServeSpec)
         *([training_runtime(cluster, train)] if backend is TRAINJOBS else []),
         claim(cluster, tune.claim, pods),
         quota(cluster, [of_search(tune), of_training(train), of_service(serve)]),
+        mode(cluster, serve),
         runtime(cluster, serve.runtime),
         features(cluster, serve),
         mesh(cluster),
