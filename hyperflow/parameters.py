@@ -204,7 +204,8 @@ class Parameters:
     )
     scale_target: int = _given(
         0,
-        "How much of it a replica is to have: requests (Knative), percent of its request (Standard); 0: KServe's own.",
+        "How much of it a replica is to have: requests (Knative), or percent of the cpu or memory that it asks for "
+        "(Standard, up to 100; memory needs one); 0: KServe's own.",
     )
     canary_percent: int = _given(
         100,

@@ -1,4 +1,4 @@
-"""How a service scales on the real KServe, in Standard mode: the autoscaler that its controller makes of our service."""
+"""How a service scales on the real KServe in Standard mode: the autoscaler that its controller makes of our service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a service scales: as KServe's mode can, written into the service; refused before anything is made where it can't."""
+"""How a service scales: written into it as KServe's mode can, and refused before anything is made where it cannot."""
 
 from __future__ import annotations
 

@@ -45,9 +45,8 @@ STRINGS = ('"7"', '""', '"NaN"', '"\\ud800"', '"\\u0000"', '"' + "9" * 5000 + '"
 @pytest.fixture(scope="module")
 def predictor(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
     """One that keeps what it is asked, too: what is hostile must do no harm there either."""
-    running = Predictor(
-        tmp_path_factory.mktemp("hostile"), model_dir, f"--log_payloads={tmp_path_factory.mktemp('log')}"
-    )
+    payloads = tmp_path_factory.mktemp("payloads")
+    running = Predictor(tmp_path_factory.mktemp("hostile"), model_dir, f"--log_payloads={payloads}")
     yield running
     assert running.stop() == 0, running.log
 
@@ -131,7 +130,9 @@ def test_damaged_bodies_cost_a_4xx_and_no_memory(predictor: Predictor) -> None:
     metrics = urllib.request.urlopen(f"{predictor.url}/metrics", timeout=10).read().decode()
     kept = re.search(r'hyperflow_payloads_total\{.*outcome="logged"\} (\S+)', metrics)
     explained = re.search(r"hyperflow_explained_instances_total\{.*\} (\S+)", metrics)
-    assert kept and explained and float(kept[1]) > 0 < float(explained[1])
+    assert kept is not None
+    assert explained is not None
+    assert float(kept[1]) > 0 < float(explained[1])
     print(f"{kept[1]} payloads logged, {explained[1]} instances explained")
 
 

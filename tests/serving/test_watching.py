@@ -201,11 +201,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterat
         model = Path(shutil.copytree(model_dir, volume.model_path(NAME, "run-1"), dirs_exist_ok=True))
     tested = {"train_class_counts": [600] * 10, "mean_confidence": 0.9}
     (model / "1" / EVALUATION).write_text(json.dumps(tested))
-    predictor = Predictor(folder, model, "--enable_grpc=false")
+    predictor = Predictor(folder, model, "--enable_grpc=false", f"--log_payloads={folder / 'payloads'}")
     try:
         with prometheus(folder, f"127.0.0.1:{predictor.port}") as running:
             ask(predictor.url)
             running.wait_for("hyperflow_instances_total > 0")
+            running.wait_for('hyperflow_payloads_total{outcome="logged"} > 0')
             ask(predictor.url)
             yield running
     finally:
@@ -217,6 +218,7 @@ def ask(url: str) -> None:
         for brightness in range(20):
             answer = client.post(f"/v1/models/{NAME}:predict", json={"instances": [[brightness * 12] * 784] * 2})
             assert answer.status_code == 200
+        assert client.post(f"/v1/models/{NAME}:explain", json={"instances": [[7] * 784]}).status_code == 200
         assert client.post(f"/v1/models/{NAME}:predict", json={"instances": [["x"]]}).status_code == 400
 
 
