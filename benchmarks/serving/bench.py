@@ -4,7 +4,8 @@
 
 The servers run one at a time, by turns, so that what else the machine does meets all of them alike; the figures are
 medians over the rounds. CPU is the server's own time a request, which other work on the machine changes least.
-`traced` is `onnx` with OTLP to a collector and the default sampling: pairs, of which every other begins with it. The model needs an ONNX copy; `tensorflow` is served from the same folder without it.
+`traced` is `onnx` with OTLP to a collector and the default sampling: pairs, of which every other begins with it.
+The model needs an ONNX copy; `tensorflow` is served from the same folder without it.
 Without --model_dir an untrained network of the default trainer's size is served.
 """
 
