@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
+from hyperflow import telemetry
 from hyperflow.serving import tracing
 from tests.collector import Collector, collector
 from tests.serving import models
@@ -181,3 +183,17 @@ print(sum(name.partition(".")[0] == "opentelemetry" for name in sys.modules))
 )
 def test_traceparents_are_read_as_w3c_says(header: str, parsed: object) -> None:
     assert tracing.parse(header) == parsed
+
+
+def test_what_nobody_asked_to_trace_is_traced_ten_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many requests come; those whose callers trace them are not bounded."""
+    monkeypatch.setattr(telemetry, "SHARE", 1.0)
+    monkeypatch.delenv("OTEL_TRACES_SAMPLER", raising=False)
+    monkeypatch.setenv(telemetry.ENDPOINT, "http://127.0.0.1:9")
+    exporter = telemetry.Exporter("m")
+    begun, drawn = time.monotonic(), 0
+    while time.monotonic() < begun + 0.55:
+        drawn += exporter.samples(1, 0, False)
+        assert exporter.samples(1, 2, True)
+    exporter.close()
+    assert 2 <= drawn <= 6
