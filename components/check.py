@@ -55,6 +55,7 @@ def check(
     turn_timeout: int,
     approval: str,
     approval_timeout: int,
+    tracking_uri: str,
     serving_runtime: str,
     serving_image: str,
     serving_cpu: str,
@@ -92,6 +93,6 @@ def check(
     from hyperflow.parameters import Parameters
     from hyperflow.steps import begin, check
 
-    with begin("check", run_id) as step:
+    with begin("check", run_id, given) as step:
         check.run(step, Parameters.among(given))
     return "every parameter can work"

@@ -186,6 +186,12 @@ class Parameters:
         "Seconds to wait for that person, up to 604800, a week; without an answer the model is not deployed.",
         rules.whole_number(1, 604_800),
     )
+    tracking_uri: str = _given(
+        "",
+        "Base URL of an MLflow server on which each step writes the run down when it ends; empty for none. Credentials "
+        "are in the optional Secret hyperflow-mlflow.",
+        rules.address,
+    )
     serving_runtime: str = _given("hyperflow", "hyperflow (our own predictor) or tensorflow (TensorFlow Serving).")
     serving_image: str = _given("", "Image of our own predictor.")
     serving_cpu: str = _given("1", "Cores of each replica of the service.")

@@ -5,6 +5,7 @@ from kfp.dsl.structures import ResourceSpec
 
 from hyperflow import client
 from hyperflow.datasets import places
+from hyperflow.tracking import credentials
 from hyperflow.volume import MOUNT_PATH
 from pipelines import server
 from pipelines.wiring import Given
@@ -18,6 +19,9 @@ ACCESS_SECRET = "hyperflow-access"
 
 DATA_SECRET = "hyperflow-data-source"
 """An optional Secret with fsspec's configuration, for data sources that want credentials."""
+
+TRACKING_SECRET = "hyperflow-mlflow"
+"""An optional Secret with `MLFLOW_TRACKING_USERNAME` and `_PASSWORD`, or `_TOKEN`, for an MLflow server that asks."""
 
 RETRY_SECONDS = 30 * 24 * HOUR
 """Argo counts it from the first attempt's start; then it retries nothing, and kills the attempt that runs."""
@@ -39,6 +43,7 @@ def apply(task: dsl.PipelineTask, given: Given, *, timeout: int = 0) -> dsl.Pipe
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")
     if timeout:
         kubernetes.set_timeout(task, timeout)
+    kubernetes.use_secret_as_volume(task, TRACKING_SECRET, str(credentials.FOLDER), optional=True)
     task.set_caching_options(False)  # docs/decisions/no-cached-steps.md
     task.set_retry(_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration=f"{RETRY_SECONDS}s")
     # Set at once: each of the task's own setters walks the whole stack first, a third of the compilation's time.

@@ -44,7 +44,7 @@ def run(
     live_port: Annotated[
         int, typer.Option(help="Port of that page, on this machine alone; 0 for any free one.", min=0, max=65535)
     ] = 0,
-    tracking_uri: Annotated[str, typer.Option(help="An MLflow server to write the run down on at its end.")] = "",
+    tracking_uri: Annotated[str, typer.Option(help="An MLflow server; short for --set tracking_uri=…")] = "",
     folder: Volume = None,
     debug: Debug = False,
 ) -> None:
@@ -54,15 +54,14 @@ def run(
 
     with told(debug):
         use_volume(folder)
-        if tracking_uri:
-            tracking.check(tracking_uri)
         path = (None if pipeline else runner.pipeline_of(run_id)) or find_pipeline(pipeline or "train_and_serve")
-        values = runner.read_values(path, assignments or [])
+        short = [f"tracking_uri={tracking_uri}"] if tracking_uri else []
+        values = runner.read_values(path, [*(assignments or []), *short])
         keeps = keep_serving or bool(every) or path.stem == _RECURRING
         page = live_port if live or live_port else None
 
         def asked(run_id: str, keeps: bool) -> Request:
-            return runner.Request(path, values, run_id, keeps, port, tracking_uri)
+            return runner.Request(path, values, run_id, keeps, port)
 
         if not every:
             report = _run_once(asked(run_id or runner.new_run_id(), keeps), page)
@@ -85,9 +84,7 @@ def _run_once(request: Request, page: int | None = None) -> str:
         request: The run.
         page: Port of a page that shows it while it goes, 0 for any; None for no page.
     """
-    if not request.tracking_uri:
-        return _run(request, page)
-    with tracking.written_down(request.run_id, request.tracking_uri):
+    with tracking.written_down(request):
         return _run(request, page)
 
 

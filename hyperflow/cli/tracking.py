@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from hyperflow import client, volume
 from hyperflow.cli.app import Debug, Volume, app, told, use_volume
 from hyperflow.cli.show import console
-from hyperflow.errors import Cancelled, HyperflowError
-from hyperflow.volume import records
+from hyperflow.errors import HyperflowError
+from hyperflow.volume import notices, records
 from hyperflow.volume.records import Asked
 
-_SECONDS, _TOTAL = 5.0, 30.0  # that a run's end may wait for one answer, and for all of them
+if TYPE_CHECKING:
+    from hyperflow.runner import Request
 
 
 @app.command()
@@ -37,41 +36,28 @@ def sync(
         from hyperflow import tracking
 
         made = tracking.sync(run_id, tracking.Server(tracking_uri))
+        with suppress(HyperflowError):  # a volume that can only be read is enough
+            notices.keep(run_id, "tracking_uri", "")
         console.print(
             escape(f"run {run_id} is the MLflow run {made} of {tracking_uri}"), highlight=False, soft_wrap=True
         )
 
 
-def check(tracking_uri: str) -> None:
-    """Refuse what is not the address of a server.
-
-    Raises:
-        InvalidParameter: It is not.
-    """
-    client.check_url("--tracking-uri", tracking_uri)
-
-
 @contextmanager
-def written_down(run_id: str, tracking_uri: str) -> Iterator[None]:
-    """Write a run down once the block has ended, well or badly; where that fails, it is a warning and no more."""
-    killed = False
-    try:
+def written_down(request: Request) -> Iterator[None]:
+    """Do what is wanted at a run's end once the block has ended, well or badly; where that fails, it is a warning.
+
+    The steps have done so at their ends; this adds the report, and how a run ended whose step could not say so.
+    """
+    from hyperflow.steps import endings
+
+    def given() -> dict[str, Any]:
+        asked = records.read(request.run_id, Asked)
+        return {**(asked.values if asked else {}), **request.values}
+
+    with endings.after(request.run_id, given, _warn):
         yield
-    except (Cancelled, KeyboardInterrupt):
-        killed = True
-        raise
-    finally:
-        if records.read(run_id, Asked):  # one that was refused has not begun
-            _write_down(run_id, tracking_uri, killed)
 
 
-def _write_down(run_id: str, tracking_uri: str, killed: bool) -> None:
-    try:
-        from hyperflow import tracking
-
-        tracking.sync(run_id, tracking.Server(tracking_uri, seconds=_SECONDS, total=_TOTAL), killed)
-    except Exception as error:  # whatever goes wrong here, the run is what it was
-        why = str(error) if isinstance(error, HyperflowError) else f"{type(error).__name__}: {error}"
-        words = ["hyperflow", "sync", run_id, "--tracking-uri", tracking_uri, "--folder", str(volume.root())]
-        text = f"run {run_id} is not written down on the MLflow server: {why}\n  to do so: {shlex.join(words)}"
-        Console(stderr=True).print(f"[yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+def _warn(text: str) -> None:
+    Console(stderr=True).print(f"[yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)

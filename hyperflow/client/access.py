@@ -6,10 +6,11 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from hyperflow.errors import InvalidParameter, Unavailable
 from hyperflow.specs import Endpoint, ModelRef
+from hyperflow.specs.addresses import check_url
 
 INGRESS = "HYPERFLOW_INGRESS"
 """Environment variable with the base URL of the ingress, where services have no address of their own."""
@@ -81,19 +82,6 @@ class Access:
         return self.ingress.rstrip("/") + parts.path, {**headers, "Host": parts.netloc}
 
 
-def check_url(name: str, url: str) -> None:
-    """Refuse what is not the base URL of a web server.
-
-    Raises:
-        InvalidParameter: It is not.
-    """
-    parts = split_url(url)
-    usual = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
-    if not usual or not _PLAIN.fullmatch(url) or "@" in parts.netloc:
-        shown = "(not shown)" if "@" in url else url
-        raise InvalidParameter(name, shown, "a base URL without a password, for example https://kubeflow.example.org")
-
-
 def reach(name: str, url: str, host: str) -> tuple[Endpoint, Access]:
     """Say where a service is and how requests get there, as the command line has it.
 
@@ -113,14 +101,6 @@ def reach(name: str, url: str, host: str) -> tuple[Endpoint, Access]:
     if not _HOST.fullmatch(host):
         raise InvalidParameter("--host", host, "a host's name, as in the service's status.url")
     return Endpoint(name, f"http://{host}", ModelRef("/")), replace(access, ingress=url)
-
-
-def split_url(url: str) -> SplitResult:
-    """Take a URL apart; one that cannot be has no parts."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return SplitResult("", "", "", "", "")
 
 
 def _given(name: str, key: str) -> str:

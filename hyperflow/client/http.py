@@ -65,8 +65,9 @@ def send(method: str, address: str, body: bytes | None, headers: Mapping[str, st
         HTTPError, OSError: There is no answer, or it is not whole in time; the first is urllib3's.
     """
     response = _POOL.request(
-        method, address, body=body, headers=headers, timeout=seconds, redirect=False, preload_content=False
-    )
+        method, address, body=body, headers=headers, timeout=urllib3.Timeout(total=seconds), redirect=False,
+        preload_content=False,
+    )  # fmt: skip
     with response:
         return Reply(response.status, response.headers, _body(response, time.monotonic() + seconds))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from hyperflow.client.access import Access, split_url
+from hyperflow.client.access import Access
 from hyperflow.client.reply import Reply
 from hyperflow.errors import JobFailed
+from hyperflow.specs.addresses import split_url
 
 _LOGIN = "give a bearer token (HYPERFLOW_TOKEN) or your browser's session cookie (HYPERFLOW_COOKIE)"
 

@@ -150,6 +150,11 @@ def answers(images: Any, labels: Any, probabilities: Any, classes: Sequence[str]
     return _render("images.html.j2", title="What the deployed model answered, wrong ones first", entries=entries)
 
 
+def notices(texts: Sequence[str]) -> str:
+    """Show what went wrong beside the run's work."""
+    return _render("notices.html.j2", notices=texts)
+
+
 def summary(values: dict[str, Any]) -> str:
     """Show a run's summary as a table."""
     return _render("summary.html.j2", summary=values)

@@ -10,8 +10,10 @@ from typing import Any
 from hyperflow import client, datasets, volume
 from hyperflow.report import pages
 from hyperflow.report.about import about
-from hyperflow.volume import paths, records
+from hyperflow.volume import notices, paths, records
 from hyperflow.volume.records import Predict, Records
+
+_SHOWN_ELSEWHERE = ("about", "decision", "run_id", "report", "warnings")
 
 
 def write(run_id: str, started: float) -> dict[str, Any]:
@@ -22,10 +24,12 @@ def write(run_id: str, started: float) -> dict[str, Any]:
         "report": str(paths.run_report(run_id)),
         "seconds": {record.stage: record.seconds for record in kept.kept},
         "total_seconds": round(time.time() - started, 1),
+        "warnings": notices.all_of(run_id),
         "about": about(run_id, kept, time.time()),
     }
-    shown = {name: value for name, value in made.items() if name not in ("about", "decision", "run_id", "report")}
-    parts = [pages.lead(made["decision"]), pages.summary(shown), *sections(kept), pages.about(made["about"])]
+    shown = {name: value for name, value in made.items() if name not in _SHOWN_ELSEWHERE}
+    warnings = [pages.notices(made["warnings"])] if made["warnings"] else []
+    parts = [pages.lead(made["decision"]), *warnings, pages.summary(shown), *sections(kept), pages.about(made["about"])]
     pages.write(str(paths.run_report(run_id)), f"Run {run_id}", parts)
     volume.write_text(paths.run_summary(run_id), json.dumps(made, indent=2))
     return made

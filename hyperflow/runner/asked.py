@@ -27,7 +27,6 @@ class Request:
         run_id: The run's id; one that was used goes on where that run stopped.
         keep_serving: Whether the service outlives the run.
         port: Port to serve on; 0 for any free one.
-        tracking_uri: The MLflow server that the run is written down on by who called for it; empty for none.
     """
 
     pipeline: Path
@@ -35,15 +34,13 @@ class Request:
     run_id: str = ""
     keep_serving: bool = False
     port: int = 0
-    tracking_uri: str = ""
 
     @property
     def command(self) -> str:
         """The whole command that goes on with this run, to be typed in a shell."""
         words = ["hyperflow", "run", "--run-id", self.run_id, "--folder", str(volume.root())]
         words += ["--keep-serving"] if self.keep_serving else []
-        words += ["--port", str(self.port)] if self.port else []
-        return shlex.join([*words, *(["--tracking-uri", self.tracking_uri] if self.tracking_uri else [])])
+        return shlex.join([*words, *(["--port", str(self.port)] if self.port else [])])
 
 
 def pipeline_of(run_id: str) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hyperflow.errors import InvalidParameter, one_of
+from hyperflow.specs.addresses import check_url
 from hyperflow.specs.values import check_quantity, check_service_name, format_value, is_number, mapping, whole
 
 Rule = Callable[[str, Any], None]
@@ -41,6 +42,12 @@ def text(name: str, value: Any) -> None:
     """Allow texts that are not empty."""
     if not isinstance(value, str) or not value:
         raise InvalidParameter(name, value, "a text that is not empty")
+
+
+def address(name: str, value: Any) -> None:
+    """Allow the base URL of a web server, and nothing for none."""
+    if value:
+        check_url(name, str(value))
 
 
 def quantity(name: str, value: Any) -> None:

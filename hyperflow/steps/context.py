@@ -6,13 +6,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
 
 from hyperflow import progress, translation
 from hyperflow.errors import Cancelled, HyperflowError
 from hyperflow.specs import check_run_id
+from hyperflow.steps import endings
 from hyperflow.steps.trace import traced
 from hyperflow.volume import records
 from hyperflow.volume.records import Record
@@ -48,12 +51,13 @@ class Step:
 
 
 @contextmanager
-def begin(stage: str, run_id: str) -> Iterator[Step]:
+def begin(stage: str, run_id: str, given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Step]:
     """Run a step's body: time it, keep its record, and end the process with one clear message if it fails.
 
     Args:
         stage: The step's name.
         run_id: KFP's id of the run; HYPERFLOW_RUN_ID wins over it.
+        given: The inputs; what is done at the step's end is switched on by some of them.
 
     Raises:
         SystemExit: The body raised an error of ours, which has been printed.
@@ -63,17 +67,22 @@ def begin(stage: str, run_id: str) -> Iterator[Step]:
     try:
         current = Step(stage, os.environ.get(RUN_ID) or run_id)
         check_run_id(current.run_id)
-        with traced(stage, current.run_id), translation.refusals():
-            yield current
-        if current.record:
-            seconds = round(time.time() - started, 3)
-            records.write(current.run_id, replace(current.record, started=started, seconds=seconds))
+        with endings.after(current.run_id, lambda: given, _warn):
+            with traced(stage, current.run_id), translation.refusals():
+                yield current
+            if current.record:
+                seconds = round(time.time() - started, 3)
+                records.write(current.run_id, replace(current.record, started=started, seconds=seconds))
     except (HyperflowError, KeyboardInterrupt) as error:
         if os.environ.get(DEBUG):
             raise
         shown = error if isinstance(error, HyperflowError) else Cancelled(f"{stage} was stopped")
         print(f"error: {shown.told}", file=sys.stderr, flush=True)
         raise SystemExit(shown.exit_code) from error
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def say_reaped(names: list[str]) -> None:

@@ -16,9 +16,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
-from hyperflow.client import Reply, check_url
+from hyperflow.client import Reply
 from hyperflow.client.http import send
 from hyperflow.errors import Unavailable
+from hyperflow.specs.addresses import check_url
 from hyperflow.tracking.credentials import PASSWORD, TOKEN, USERNAME, Credentials
 
 SECONDS = 10.0

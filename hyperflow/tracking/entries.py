@@ -25,6 +25,9 @@ from hyperflow.volume.records import Asked, Records, Tune
 RUN, TRIAL, OF, LOGGED = "hyperflow.run_id", "hyperflow.trial", "hyperflow.trial_of", "hyperflow.logged"
 """Tags by which a run, and a trial of a run, are found again, and what was logged is known."""
 
+VALUES, FILES = "hyperflow.logged_values", "hyperflow.logged_files"
+"""Tags with the digest of each metric's values that were logged, and of each file."""
+
 _STATES = {"succeeded": "FINISHED", "failed": "FAILED", "metrics-unavailable": "FAILED", "running": "RUNNING"}
 _LONGEST = 24 * 3600.0  # without a sign of life, on a cluster, until a run counts as failed
 _KEY = re.compile(r"[^\w\-. /]", re.ASCII)
@@ -69,13 +72,21 @@ class Entry:
         """A text that is another one as soon as something else is to be logged."""
         return fingerprint([[[p.key, p.value, p.step] for p in self.points], dict(self.parameters), dict(self.tags)])
 
+    @property
+    def values(self) -> dict[str, str]:
+        """A digest of each metric's values by its name."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for point in self.points:
+            found.setdefault(point.key, []).append((point.step, point.value))
+        return {key: short(values) for key, values in found.items()}
 
-def of_run(run_id: str, killed: bool = False) -> tuple[str, Entry, dict[str, Entry]]:
+
+def of_run(run_id: str, state: str = "") -> tuple[str, Entry, dict[str, Entry]]:
     """Return a run's experiment, its entry, and its trials' entries by the trials' names.
 
     Args:
         run_id: The run.
-        killed: Whether it is known to have been stopped.
+        state: FAILED or KILLED, where that is known of a run that is not complete.
 
     Raises:
         Unavailable: The volume has no such run.
@@ -87,7 +98,7 @@ def of_run(run_id: str, killed: bool = False) -> tuple[str, Entry, dict[str, Ent
         raise Unavailable(f"nothing is known of run {run_id}", why, "`hyperflow runs` lists those there are")
     began = asked.started if asked else min(record.started for record in kept.kept)
     ended = max((record.started + record.seconds for record in kept.kept), default=began)
-    status = _status(run_id, killed)
+    status = _status(run_id, state)
     found = kept.tune or live.search_so_far(run_id)
     entry = Entry(
         run_id, status, _milliseconds(began), 0 if status == "RUNNING" else _milliseconds(ended),
@@ -95,6 +106,17 @@ def of_run(run_id: str, killed: bool = False) -> tuple[str, Entry, dict[str, Ent
     )  # fmt: skip
     since = kept.tune.started if kept.tune else began
     return str(model_name), entry, {t.name: _trial(run_id, t, since, status) for t in (found.trials if found else ())}
+
+
+def short(value: object) -> str:
+    """Digest something, so shortly that a tag holds many."""
+    return fingerprint(value)[:12]
+
+
+def as_tag(digests: Mapping[str, str]) -> str:
+    """Write digests as a tag's text; none where they are more than it takes, and then all is compared or sent anew."""
+    text = json.dumps(digests, sort_keys=True, separators=(",", ":"))
+    return text if len(text) <= _MOST_TAG else "{}"
 
 
 def signature(data: DataRef) -> str:
@@ -108,11 +130,11 @@ def _tensor(size: int) -> dict[str, Any]:
     return {"dtype": "float32", "shape": [-1, size]}
 
 
-def _status(run_id: str, killed: bool) -> str:
+def _status(run_id: str, state: str) -> str:
     if runs.is_complete(run_id):
         return "FINISHED"
-    if killed:
-        return "KILLED"
+    if state:
+        return state
     return "RUNNING" if runs.may_run(run_id, _LONGEST) else "FAILED"
 
 

@@ -6,33 +6,41 @@ once may each make it: both then look, keep the earliest and delete the other.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
 from hyperflow.engines import search
 from hyperflow.errors import Conflict, Unavailable
 from hyperflow.specs import check_run_id
 from hyperflow.tracking import entries
 from hyperflow.tracking.client import Metric, Run, Server
-from hyperflow.tracking.entries import LOGGED, OF, RUN, TRIAL, Entry
+from hyperflow.tracking.entries import FILES, LOGGED, OF, RUN, TRIAL, VALUES, Entry, as_tag
 from hyperflow.volume import paths
 
 PARENT = "MLFLOW_RUN_ID"
 """Environment variable with an MLflow run that is to be the parent, as Kubeflow Pipelines may set it."""
 
 _PARENT_TAG = "mlflow.parentRunId"
+_AT_ONCE = 8  # requests
+
+_T = TypeVar("_T")
 
 
-def sync(run_id: str, server: Server, killed: bool = False) -> str:
+def sync(run_id: str, server: Server, state: str = "") -> str:
     """Write down what the volume has of a run, and return its id on the server.
 
     Args:
         run_id: The run.
         server: Where to.
-        killed: Whether the run is known to have been stopped.
+        state: FAILED or KILLED, where that is known of a run that is not complete.
 
     Raises:
         InvalidParameter: The run's id cannot be one.
@@ -40,13 +48,12 @@ def sync(run_id: str, server: Server, killed: bool = False) -> str:
         Conflict: MLFLOW_RUN_ID names a run that holds another one.
     """
     check_run_id(run_id)
-    name, entry, trials = entries.of_run(run_id, killed)
+    name, entry, trials = entries.of_run(run_id, state)
     with _understood(server):
         parent = _parent(server, name, entry)
         _write(server, parent, entry, ends=PARENT not in os.environ)
         _write_trials(server, parent, run_id, trials)
-        for file, path in entry.artifacts.items():
-            server.put(parent, file, path.read_bytes())
+        _write_files(server, parent, entry.artifacts)
     return parent.id
 
 
@@ -76,24 +83,29 @@ def _parent(server: Server, experiment: str, entry: Entry) -> Run:
 def _write_trials(server: Server, parent: Run, run_id: str, trials: Mapping[str, Entry]) -> None:
     """Write the trials, also those that a parent left which is deleted: they are this one's from now on."""
     nested = {name: replace(each, tags={**each.tags, _PARENT_TAG: parent.id}) for name, each in trials.items()}
-    for name, run in _ensured(server, parent.experiment, OF, run_id, TRIAL, nested).items():
-        _write(server, run, nested[name])
-    _delete_cut_off(server, parent, run_id, trials)
+    there = _ensured(server, parent.experiment, OF, run_id, TRIAL, nested)
+    _each(nested, lambda name: _write(server, there[name], nested[name]))
+    others = there.keys() - nested.keys()
+    # a kill cut them off, and they ran again under other names
+    for name in others & search.cut_off(paths.tuning(run_id)) if others else ():
+        server.delete(there[name].id)
 
 
-def _delete_cut_off(server: Server, parent: Run, run_id: str, trials: Mapping[str, Entry]) -> None:
-    """Delete what an earlier sync wrote of trials that a kill cut off, and that ran again under other names."""
-    others = [run for run in server.search(parent.experiment, OF, run_id) if run.tags.get(TRIAL) not in trials]
-    gone = search.cut_off(paths.tuning(run_id)) if others else frozenset()
-    for run in others:
-        if run.tags.get(TRIAL) in gone:
-            server.delete(run.id)
+def _write_files(server: Server, run: Run, files: Mapping[str, Path]) -> None:
+    """Put the files that the server has not, or has otherwise."""
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    digests = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in contents.items()}
+    logged = _digests(run, FILES)
+    new = [name for name, digest in digests.items() if logged.get(name) != digest]
+    _each(new, lambda name: server.put(run, name, contents[name]))
+    if new:
+        server.log(run.id, (), {}, {FILES: as_tag(digests)})
 
 
 def _ensured(
     server: Server, experiment: str, tag: str, value: str, key: str, wanted: Mapping[str, Entry]
 ) -> dict[str, Run]:  # fmt: skip
-    """Return a run for each entry, which is made if need be, and is the only one.
+    """Return a run for each entry, which is made if need be, and is the only one; and for what else is there.
 
     Args:
         server: The server.
@@ -105,13 +117,19 @@ def _ensured(
     """
     there = _by(key, server.search(experiment, tag, value)) if wanted else {}
     missing = [name for name in wanted if name not in there]
-    for name in missing:
-        server.create(experiment, wanted[name].name, wanted[name].start, wanted[name].tags)
+    _each(missing, lambda name: server.create(experiment, wanted[name].name, wanted[name].start, wanted[name].tags))
     if missing:  # who else has made one meanwhile is seen now
         there = _by(key, server.search(experiment, tag, value))
-    for other in (run for name in wanted for run in there[name][1:]):
+    for other in (run for name, runs in there.items() if name for run in runs[1:]):
         server.delete(other.id)
-    return {name: there[name][0] for name in wanted}
+    return {name: runs[0] for name, runs in there.items()}
+
+
+def _each(items: Iterable[_T], do: Callable[[_T], None]) -> None:
+    """Do it for all, several at once; the first failure is raised, and nothing more begun."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(do, items):
+            pass
 
 
 def _by(key: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -125,7 +143,7 @@ def _write(server: Server, run: Run, entry: Entry, ends: bool = True) -> None:
     """Log what a run lacks, and set its state, unless that is another's to set."""
     if run.tags.get(LOGGED) != entry.digest:
         parameters = {name: text for name, text in entry.parameters.items() if name not in run.parameters}
-        server.log(run.id, _new(server, run, entry), parameters, {**entry.tags, LOGGED: entry.digest})
+        server.log(run.id, _new(server, run, entry), parameters, _tags(entry))
     if ends and (run.status, run.end) != (entry.status, entry.end):
         server.update(run.id, entry.status, entry.end)
 
@@ -135,12 +153,27 @@ def _new(server: Server, run: Run, entry: Entry) -> list[Metric]:
 
     The others' time is the run's start, so that the same value, logged by two at once, is one to the server.
     """
-    known = {name: server.history(run.id, name) for name in {p.key for p in entry.points} & set(run.metrics)}
+    logged, values = _digests(run, VALUES), entry.values
+    new = [point for point in entry.points if logged.get(point.key) != values[point.key]]
+    known = {name: server.history(run.id, name) for name in {point.key for point in new} & set(run.metrics)}
     made, now = [], int(time.time() * 1000)
-    for point in entry.points:
+    for point in new:
         there = known.get(point.key, {})
         if point.step not in there:
             made.append(Metric(point.key, point.value, run.start, point.step))
         elif there[point.step] != point.value:
             made.append(Metric(point.key, point.value, now, point.step))
     return made
+
+
+def _tags(entry: Entry) -> dict[str, str]:
+    return {**entry.tags, LOGGED: entry.digest, VALUES: as_tag(entry.values)}
+
+
+def _digests(run: Run, tag: str) -> dict[str, str]:
+    """Return what a tag says was logged; nothing where there is none, or somebody has changed it."""
+    try:
+        found = json.loads(run.tags.get(tag, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -7,6 +7,7 @@ runs/<run id>/                            all that belongs to one run
     steps/<stage>.json                    what came of each step
     tune/  train/                         trial logs, study, checkpoints, TensorBoard events
     approval/                             what a person was asked before the model went live, and said
+    notices/<subject>.txt                 what its report has to say beside its work
     failed/<what>.txt                     what was known of each failure when it was seen, on a cluster
     taken-back.txt                        why the smoke test took this run's model back
 models/<model name>/<run id>/1/           a SavedModel, or an ONNX model alone; 1 is the version folder
@@ -117,6 +118,11 @@ def queue_time(run_id: str) -> Path:
 def training(run_id: str, volume: Path | None = None) -> Path:
     """Return the folder of a run's training, on this volume or where another process sees it."""
     return (volume or root()) / run_path(run_id).relative_to(root()) / "train"
+
+
+def notices(run_id: str) -> Path:
+    """Return the folder of what a run's report has to say beside its work."""
+    return run_path(run_id) / "notices"
 
 
 def approval(run_id: str) -> Path:

@@ -128,7 +128,7 @@ def test_trial_that_a_kill_cut_off_gives_way_to_the_one_that_runs_for_it(mlflow:
 
 def test_run_that_was_stopped(mlflow: Mlflow) -> None:
     volumes.write(until="tune", report=False)
-    sync(RUN, Server(mlflow.url), killed=True)
+    sync(RUN, Server(mlflow.url), state="KILLED")
     assert parent(mlflow).info["status"] == "KILLED"
 
 

@@ -1,0 +1,94 @@
+"""What is done beside its work when a step, or a whole run, has ended, well or badly; it never changes how that ended.
+
+An ending has the parameter that switches it on. Where that is empty, nothing of it is imported. Where it fails, a
+warning names the command that makes up for it, and is kept for the run's report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hyperflow import volume
+from hyperflow.errors import Cancelled, HyperflowError
+from hyperflow.volume import notices, records
+from hyperflow.volume.records import Asked, Check
+
+SECONDS, TOTAL = 5.0, 15.0
+"""How long an ending may wait for one answer, and for all of them; one that was stopped has SECONDS for all."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Something that is done at an end.
+
+    Args:
+        parameter: The parameter with an address that switches it on.
+        failed: What is said of a run where it fails.
+        command: The command that makes up for it; the run and the volume's folder are added.
+        do: Does it, of a run, with the address. It gets how the run has ended, if it is known to have, FAILED or
+            KILLED, and the seconds that it may take in all.
+    """
+
+    parameter: str
+    failed: str
+    command: str
+    do: Callable[[str, str, str, float], None]
+
+
+def _track(run_id: str, uri: str, state: str, total: float) -> None:
+    from hyperflow import tracking
+
+    tracking.sync(run_id, tracking.Server(uri, seconds=SECONDS, total=total), state)
+
+
+ENDINGS = (Ending("tracking_uri", "is not written down on the MLflow server", "sync --tracking-uri", _track),)
+
+
+@contextmanager
+def after(run_id: str, given: Callable[[], Mapping[str, Any]], warn: Callable[[str], None]) -> Iterator[None]:
+    """Do what is wanted once the block has ended; an error of the block stays the error.
+
+    Args:
+        run_id: The run.
+        given: Returns the parameters; asked when the block has ended.
+        warn: Called with each warning.
+    """
+    state = ""
+    try:
+        yield
+    except (Cancelled, KeyboardInterrupt):
+        state = "KILLED"
+        raise
+    except BaseException:
+        state = "FAILED"
+        raise
+    finally:
+        values = given()
+        wanted = [ending for ending in ENDINGS if values.get(ending.parameter)]
+        if wanted and _has_begun(run_id):
+            for ending in wanted:
+                _carry_out(ending, run_id, str(values[ending.parameter]), state, warn)
+
+
+def _has_begun(run_id: str) -> bool:
+    """Tell whether anything is known of a run; of one that was refused nothing is."""
+    return bool(records.read(run_id, Check) or records.read(run_id, Asked))
+
+
+def _carry_out(ending: Ending, run_id: str, address: str, state: str, warn: Callable[[str], None]) -> None:
+    try:
+        ending.do(run_id, address, state, SECONDS if state == "KILLED" else TOTAL)
+        warning = ""
+    except Exception as error:  # whatever goes wrong here, the work is done, or has failed of something else
+        why = str(error) if isinstance(error, HyperflowError) else f"{type(error).__name__}: {error}"
+        name, *options = ending.command.split()
+        words = ["hyperflow", name, run_id, *options, address, "--folder", str(volume.root())]
+        warning = f"run {run_id} {ending.failed}: {why}\n  to do so: {shlex.join(words)}"
+        warn(warning)
+    with contextlib.suppress(HyperflowError):  # a full disk is told by who needs it
+        notices.keep(run_id, ending.parameter, warning)
