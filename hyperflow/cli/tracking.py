@@ -55,7 +55,7 @@ def written_down(request: Request) -> Iterator[None]:
         asked = records.read(request.run_id, Asked)
         return {**(asked.values if asked else {}), **request.values}
 
-    with endings.after(request.run_id, given, _warn):
+    with endings.after(request.run_id, given, _warn, last=True):
         yield
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from typing import Any
 
 from hyperflow import volume
 from hyperflow.errors import Cancelled, HyperflowError
-from hyperflow.volume import notices, records
+from hyperflow.volume import notices, paths, records, runs
 from hyperflow.volume.records import Asked, Check
 
 SECONDS, TOTAL = 5.0, 15.0
 """How long an ending may wait for one answer, and for all of them; one that was stopped has SECONDS for all."""
+
+SHARE = 0.02
+"""Share of a run's time that endings of steps may take: one that would take more is left to a later step."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,16 @@ ENDINGS = (Ending("tracking_uri", "is not written down on the MLflow server", "s
 
 
 @contextmanager
-def after(run_id: str, given: Callable[[], Mapping[str, Any]], warn: Callable[[str], None]) -> Iterator[None]:
+def after(
+    run_id: str, given: Callable[[], Mapping[str, Any]], warn: Callable[[str], None], *, last: bool = False
+) -> Iterator[None]:  # fmt: skip
     """Do what is wanted once the block has ended; an error of the block stays the error.
 
     Args:
         run_id: The run.
         given: Returns the parameters; asked when the block has ended.
         warn: Called with each warning.
+        last: Whether nothing follows that could do it. What fails, or completes the run, is taken for the last too.
     """
     state = ""
     try:
@@ -70,8 +77,8 @@ def after(run_id: str, given: Callable[[], Mapping[str, Any]], warn: Callable[[s
     finally:
         values = given()
         wanted = [ending for ending in ENDINGS if values.get(ending.parameter)]
-        if wanted and _has_begun(run_id):
-            for ending in wanted:
+        for ending in wanted if _has_begun(run_id) else ():
+            if state or last or runs.is_complete(run_id) or _is_due(ending, run_id):
                 _carry_out(ending, run_id, str(values[ending.parameter]), state, warn)
 
 
@@ -80,7 +87,17 @@ def _has_begun(run_id: str) -> bool:
     return bool(records.read(run_id, Check) or records.read(run_id, Asked))
 
 
+def _is_due(ending: Ending, run_id: str) -> bool:
+    """Tell whether enough of the run's time has passed since the ending was done last, however long that took."""
+    try:
+        kept = paths.ending(run_id, ending.parameter)
+        return time.time() - kept.stat().st_mtime >= float(kept.read_text()) / SHARE
+    except (OSError, ValueError):
+        return True
+
+
 def _carry_out(ending: Ending, run_id: str, address: str, state: str, warn: Callable[[str], None]) -> None:
+    began = time.monotonic()
     try:
         ending.do(run_id, address, state, SECONDS if state == "KILLED" else TOTAL)
         warning = ""
@@ -90,5 +107,6 @@ def _carry_out(ending: Ending, run_id: str, address: str, state: str, warn: Call
         words = ["hyperflow", name, run_id, *options, address, "--folder", str(volume.root())]
         warning = f"run {run_id} {ending.failed}: {why}\n  to do so: {shlex.join(words)}"
         warn(warning)
-    with contextlib.suppress(HyperflowError):  # a full disk is told by who needs it
+    with contextlib.suppress(OSError, HyperflowError):  # a full disk is told by who needs it
         notices.keep(run_id, ending.parameter, warning)
+        volume.write_text(paths.ending(run_id, ending.parameter), f"{time.monotonic() - began:.3f}")

@@ -51,9 +51,11 @@ def sync(run_id: str, server: Server, state: str = "") -> str:
     name, entry, trials = entries.of_run(run_id, state)
     with _understood(server):
         parent = _parent(server, name, entry)
-        _write(server, parent, entry, ends=PARENT not in os.environ)
+        there, refused = _put(server, parent, entry.artifacts)
+        _write(server, parent, replace(entry, tags={**entry.tags, FILES: as_tag(there)}), PARENT not in os.environ)
         _write_trials(server, parent, run_id, trials)
-        _write_files(server, parent, entry.artifacts)
+    if refused:
+        raise refused
     return parent.id
 
 
@@ -91,15 +93,26 @@ def _write_trials(server: Server, parent: Run, run_id: str, trials: Mapping[str,
         server.delete(there[name].id)
 
 
-def _write_files(server: Server, run: Run, files: Mapping[str, Path]) -> None:
-    """Put the files that the server has not, or has otherwise."""
-    contents = {name: path.read_bytes() for name, path in files.items()}
-    digests = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in contents.items()}
-    logged = _digests(run, FILES)
-    new = [name for name, digest in digests.items() if logged.get(name) != digest]
-    _each(new, lambda name: server.put(run, name, contents[name]))
-    if new:
-        server.log(run.id, (), {}, {FILES: as_tag(digests)})
+def _put(server: Server, run: Run, files: Mapping[str, Path]) -> tuple[dict[str, str], Unavailable | None]:
+    """Put the files that the server has not, or has otherwise.
+
+    Returns:
+        A digest of each file that is there now, and why another one is not: all else can be written without.
+    """
+    there = _digests(run, FILES)
+
+    def put(name: str) -> None:
+        content = files[name].read_bytes()
+        digest = hashlib.sha256(content).hexdigest()[:12]
+        if there.get(name) != digest:
+            server.put(run, name, content)
+            there[name] = digest
+
+    try:
+        _each(files, put)
+    except Unavailable as error:
+        return there, error
+    return there, None
 
 
 def _ensured(
@@ -143,7 +156,8 @@ def _write(server: Server, run: Run, entry: Entry, ends: bool = True) -> None:
     """Log what a run lacks, and set its state, unless that is another's to set."""
     if run.tags.get(LOGGED) != entry.digest:
         parameters = {name: text for name, text in entry.parameters.items() if name not in run.parameters}
-        server.log(run.id, _new(server, run, entry), parameters, _tags(entry))
+        tags = {name: text for name, text in _tags(entry).items() if run.tags.get(name) != text}
+        server.log(run.id, _new(server, run, entry), parameters, tags)
     if ends and (run.status, run.end) != (entry.status, entry.end):
         server.update(run.id, entry.status, entry.end)
 

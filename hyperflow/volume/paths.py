@@ -8,6 +8,7 @@ runs/<run id>/                            all that belongs to one run
     tune/  train/                         trial logs, study, checkpoints, TensorBoard events
     approval/                             what a person was asked before the model went live, and said
     notices/<subject>.txt                 what its report has to say beside its work
+    endings/<parameter>.txt               the seconds that what was last done at a step's end took
     failed/<what>.txt                     what was known of each failure when it was seen, on a cluster
     taken-back.txt                        why the smoke test took this run's model back
 models/<model name>/<run id>/1/           a SavedModel, or an ONNX model alone; 1 is the version folder
@@ -123,6 +124,11 @@ def training(run_id: str, volume: Path | None = None) -> Path:
 def notices(run_id: str) -> Path:
     """Return the folder of what a run's report has to say beside its work."""
     return run_path(run_id) / "notices"
+
+
+def ending(run_id: str, parameter: str) -> Path:
+    """Return the file with the seconds that what a parameter asks for at a step's end took when it was done last."""
+    return run_path(run_id) / "endings" / f"{parameter}.txt"
 
 
 def approval(run_id: str) -> Path:

@@ -13,6 +13,9 @@ import pytest
 from hyperflow import volume
 from hyperflow.cli import tracking
 from hyperflow.errors import Cancelled, JobFailed
+from hyperflow.runner import Request
+from hyperflow.steps import endings
+from hyperflow.volume import notices
 from tests.tracking import volumes
 from tests.tracking.mlflow import Mlflow, basic, serving
 from tests.tracking.volumes import RUN
@@ -44,6 +47,10 @@ def state(mlflow: Mlflow) -> str:
     return str(held.info["status"])
 
 
+def wanted(run_id: str, mlflow: Mlflow) -> Request:
+    return Request(Path("train_and_serve.yaml"), {"tracking_uri": mlflow.url}, run_id)
+
+
 def _down(mlflow: Mlflow) -> None:
     mlflow.url = "http://127.0.0.1:9"
 
@@ -68,10 +75,10 @@ def test_fault_is_a_warning_that_names_the_command_which_mends_it(
     fault: Callable[[Mlflow], None], said: str, mlflow: Mlflow, folder: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(tracking, "_SECONDS", 0.5)
+    monkeypatch.setattr(endings, "SECONDS", 0.5)
     right = mlflow.url
     fault(mlflow)
-    with tracking.written_down(RUN, mlflow.url):
+    with tracking.written_down(wanted(RUN, mlflow)):
         done = True
     assert done
     warning = capsys.readouterr().err
@@ -79,27 +86,29 @@ def test_fault_is_a_warning_that_names_the_command_which_mends_it(
     assert said in warning
     assert f"hyperflow sync {RUN} --tracking-uri {mlflow.url} --folder {folder}" in warning
     mlflow.url, mlflow.seconds, mlflow.authorization, mlflow.failing = right, 0, "", ""
+    assert notices.all_of(RUN)
     code, output = call("sync", RUN, "--tracking-uri", right)
     assert code == 0, output
     assert state(mlflow) == "FINISHED"
+    assert notices.all_of(RUN) == []
 
 
 def test_run_that_fails_is_written_down_and_fails_as_it_would(mlflow: Mlflow) -> None:
     volumes.write("failed", until="tune", report=False)
     volumes.lock(volume.run_path("failed"))
-    with pytest.raises(JobFailed, match="the training"), tracking.written_down("failed", mlflow.url):
+    with pytest.raises(JobFailed, match="the training"), tracking.written_down(wanted("failed", mlflow)):
         raise JobFailed("the training ended badly")
     (held,) = mlflow.of("hyperflow.run_id", "failed")
     assert held.info["status"] == "FAILED"
     volumes.write("stopped", until="tune", report=False)
-    with pytest.raises(Cancelled), tracking.written_down("stopped", mlflow.url):
+    with pytest.raises(Cancelled), tracking.written_down(wanted("stopped", mlflow)):
         raise Cancelled("the run was stopped")
     (held,) = mlflow.of("hyperflow.run_id", "stopped")
     assert held.info["status"] == "KILLED"
 
 
 def test_run_that_was_refused_is_not_written_down(mlflow: Mlflow) -> None:
-    with pytest.raises(JobFailed), tracking.written_down("never", mlflow.url):
+    with pytest.raises(JobFailed), tracking.written_down(wanted("never", mlflow)):
         raise JobFailed("a parameter")
     assert not mlflow.asked
 
@@ -123,7 +132,7 @@ def test_sync_says_what_it_did_and_what_not(mlflow: Mlflow) -> None:
 def test_address_is_judged_before_anything_is_run(folder: Path) -> None:
     code, output = call("run", "--run-id", "new", "--tracking-uri", "mlruns")
     assert code == 2
-    assert "--tracking-uri" in output
+    assert "tracking_uri='mlruns'" in output
     assert not volume.run_path("new").exists()
 
 

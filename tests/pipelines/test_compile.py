@@ -107,7 +107,15 @@ def test_the_secrets_are_optional_files_of_the_steps_that_need_them(pipeline: tu
         assert all(each["optional"] for each in executor.get("secretAsVolume", []))
         step = name.removeprefix("exec-").rstrip("-23")
         asking = {"hyperflow-access"} if step in ("plan", "decide", "deploy", "predict") else set()
-        assert mounted == asking | ({"hyperflow-data-source"} if step == "load-data" else set())
+        loading = {"hyperflow-data-source"} if step == "load-data" else set()
+        assert mounted == {"hyperflow-mlflow"} | asking | loading
+
+
+def test_every_step_is_told_of_the_mlflow_server(pipeline: tuple[dict[str, Any], Any]) -> None:
+    assert pipeline[0]["root"]["inputDefinitions"]["parameters"]["tracking_uri"]["defaultValue"] == ""
+    for name, task in tasks(pipeline[0]).items():
+        given = task["inputs"]["parameters"]["tracking_uri"]["componentInputParameter"]
+        assert given in ("tracking_uri", "pipelinechannel--tracking_uri"), name
 
 
 def test_nothing_is_installed_at_run_time(pipeline: tuple[dict[str, Any], Any]) -> None:

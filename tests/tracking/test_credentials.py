@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from hyperflow.errors import InvalidParameter
-from hyperflow.tracking import Credentials
+from hyperflow.errors import InvalidParameter, Unavailable
+from hyperflow.tracking import Credentials, credentials
 from hyperflow.tracking.credentials import PASSWORD, TOKEN, USERNAME
 from tests.tracking.mlflow import basic
 
@@ -15,6 +17,23 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(USERNAME, "ann")
     monkeypatch.setenv(PASSWORD, "wörd")
     assert Credentials.from_environment().headers == {"Authorization": basic("ann", "wörd")}
+
+
+def test_a_steps_secret_is_read_anew_each_time_where_no_variable_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(credentials, "FOLDER", tmp_path)
+    (tmp_path / TOKEN).write_text("t0ken\n")
+    assert Credentials.from_environment().headers == {"Authorization": "Bearer t0ken"}
+    (tmp_path / USERNAME).write_text("ann")
+    (tmp_path / PASSWORD).write_text("wörd")
+    assert Credentials.from_environment().headers == {"Authorization": basic("ann", "wörd")}
+    monkeypatch.setenv(TOKEN, "mine")
+    assert Credentials.from_environment().headers == {"Authorization": "Bearer mine"}
+    monkeypatch.delenv(TOKEN)
+    (tmp_path / PASSWORD).write_bytes(b"\xff")
+    with pytest.raises(Unavailable, match="hyperflow-mlflow"):
+        Credentials.from_environment()
 
 
 def test_nothing_of_them_is_shown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from hyperflow import translation, volume
 from hyperflow.engines.search import study as studies
 from hyperflow.errors import Conflict, InvalidParameter, Unavailable
 from hyperflow.parameters import Parameters
+from hyperflow.specs import Trial
 from hyperflow.tracking import Server, sync
 from hyperflow.tracking.record import PARENT
-from hyperflow.volume import paths, records
-from hyperflow.volume.records import Train
+from hyperflow.volume import cards, paths, records
+from hyperflow.volume.records import Decide, Train
 from tests.tracking import volumes
 from tests.tracking.mlflow import Held, Mlflow
 from tests.tracking.volumes import RUN
@@ -87,6 +89,42 @@ def test_again_changes_nothing(mlflow: Mlflow) -> None:
     assert sync(RUN, Server(mlflow.url)) == first
     assert mlflow.runs == before
     assert not [path for path in mlflow.asked if "log-batch" in path or "create" in path or "update" in path]
+
+
+def test_only_what_is_new_is_asked_about_and_sent(mlflow: Mlflow) -> None:
+    model = volumes.write(until="decide", report=False)
+    sync(RUN, Server(mlflow.url))
+    mlflow.asked.clear()
+    kept = records.read(RUN, Decide)
+    assert kept
+    records.write(RUN, replace(kept, seconds=9.0))
+    cards.write(volumes.MODEL, cards.Card(RUN, "0e73", "c0de", model.parameters, 0.8, deploy=True))
+    sync(RUN, Server(mlflow.url))
+    sent = [path for path in mlflow.asked if path.startswith("PUT")]
+    assert {path.rpartition("/")[2] for path in sent} == {"card.json", "decide.json"}
+    assert [path for path in mlflow.asked if "create" in path or "update" in path] == []
+    assert len([path for path in mlflow.asked if "get-history" in path]) == 1, "of the one that changed"
+
+
+def test_changed_marks_cost_a_question_and_no_value_twice(mlflow: Mlflow) -> None:
+    volumes.write()
+    sync(RUN, Server(mlflow.url))
+    held, before = parent(mlflow), dict(parent(mlflow).values)
+    held.tags |= {"hyperflow.logged": "", "hyperflow.logged_values": "[not JSON", "hyperflow.logged_files": "3"}
+    sync(RUN, Server(mlflow.url))
+    assert held.values == before
+    assert any("get-history" in path for path in mlflow.asked)
+
+
+def test_trials_are_written_several_at_once(mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = tuple(Trial(f"tune-{n:03d}", "succeeded", {"rate": n}, 0.5) for n in range(24))
+    monkeypatch.setattr(volumes, "TRIALS", many)
+    volumes.write()
+    mlflow.seconds = 0.05
+    began = time.monotonic()
+    sync(RUN, Server(mlflow.url))
+    assert time.monotonic() - began < 0.5 * mlflow.seconds * len(mlflow.asked)
+    assert sorted(trials(mlflow)) == sorted(trial.name for trial in many)
 
 
 def test_attempt_that_failed_is_gone_on_with(mlflow: Mlflow) -> None:
