@@ -132,7 +132,7 @@ def test_sync_says_what_it_did_and_what_not(mlflow: Mlflow) -> None:
 def test_address_is_judged_before_anything_is_run(folder: Path) -> None:
     code, output = call("run", "--run-id", "new", "--tracking-uri", "mlruns")
     assert code == 2
-    assert "tracking_uri='mlruns'" in output
+    assert "parameter 'tracking_uri' cannot be 'mlruns'" in output
     assert not volume.run_path("new").exists()
 
 

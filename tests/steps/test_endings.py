@@ -146,7 +146,7 @@ def _broken(mlflow: Mlflow) -> None:
 
 
 def _none_of_it(mlflow: Mlflow) -> None:
-    mlflow.instead = "<html>Sign in</html>"
+    mlflow.instead, mlflow.experiments = "<html>Sign in</html>", {volumes.MODEL: "1"}
 
 
 @pytest.mark.parametrize(

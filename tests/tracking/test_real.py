@@ -89,6 +89,31 @@ def test_run_and_two_more_syncs(laptop: Laptop, server: Real) -> None:
     assert_same(laptop, "once", server, "once")
 
 
+def test_steps_write_while_the_run_goes_on(laptop: Laptop, server: Real) -> None:
+    values = ["model_name=steps", f"tracking_uri={server.url}"]
+    process = laptop.start("run", "--run-id", "steps", values=values)
+    wait_for(lambda: (laptop.volume / "runs" / "steps" / "endings" / "tracking_uri.txt").exists())
+    assert states(server, "steps") == ["RUNNING"]
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "warning" not in output
+    assert laptop.summary("steps")["warnings"] == []
+    assert_same(laptop, "steps", server, "steps")
+
+
+def test_server_that_is_down_is_told_and_made_up_for(laptop: Laptop, server: Real) -> None:
+    values = ["model_name=down", "tracking_uri=http://127.0.0.1:9"]
+    code, output = laptop.call("run", "--run-id", "down", values=values)
+    assert code == 0, output
+    assert output.count("warning: run down is not written down") == 1
+    (warning,) = laptop.summary("down")["warnings"]
+    assert "hyperflow sync down --tracking-uri http://127.0.0.1:9" in warning
+    assert "Connection refused" in (laptop.volume / "runs" / "down" / "report.html").read_text()
+    code, output = sync(laptop, "down", server)
+    assert code == 0, output
+    assert_same(laptop, "down", server, "down")
+
+
 def test_run_that_is_killed_in_its_search_and_gone_on_with(laptop: Laptop, server: Real) -> None:
     words = ("run", "--run-id", "killed", "--tracking-uri", server.url)
     process = laptop.start(*words, values=["model_name=killed", "trial_epochs=4", "parallel_trials=1", "max_trials=12"])
