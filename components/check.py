@@ -56,6 +56,7 @@ def check(
     approval: str,
     approval_timeout: int,
     tracking_uri: str,
+    model_registry: str,
     serving_runtime: str,
     serving_image: str,
     serving_cpu: str,

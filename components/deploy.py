@@ -15,6 +15,7 @@ def deploy(
     gpu_resource: str,
     image_pull_secret: str,
     tracking_uri: str,
+    model_registry: str,
     serving_runtime: str,
     serving_image: str,
     serving_cpu: str,

@@ -13,6 +13,7 @@ def predict(
     model_path: str,
     model_name: str,
     tracking_uri: str,
+    model_registry: str,
     smoke_instances: int,
     smoke_accuracy_floor: float,
     smoke_p99_ms: float,

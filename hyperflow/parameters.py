@@ -192,6 +192,12 @@ class Parameters:
         "are in the optional Secret hyperflow-mlflow.",
         rules.address,
     )
+    model_registry: str = _given(
+        "",
+        "Base URL of a Kubeflow Model Registry in which each model that is deployed is a version; empty for none. A "
+        "token is in the optional Secret hyperflow-model-registry.",
+        rules.address,
+    )
     serving_runtime: str = _given("hyperflow", "hyperflow (our own predictor) or tensorflow (TensorFlow Serving).")
     serving_image: str = _given("", "Image of our own predictor.")
     serving_cpu: str = _given("1", "Cores of each replica of the service.")

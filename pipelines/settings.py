@@ -23,6 +23,9 @@ DATA_SECRET = "hyperflow-data-source"
 TRACKING_SECRET = "hyperflow-mlflow"
 """An optional Secret with `MLFLOW_TRACKING_USERNAME` and `_PASSWORD`, or `_TOKEN`, for an MLflow server that asks."""
 
+REGISTRY_SECRET = "hyperflow-model-registry"
+"""An optional Secret with `MODEL_REGISTRY_TOKEN`, for a Model Registry that asks."""
+
 RETRY_SECONDS = 30 * 24 * HOUR
 """Argo counts it from the first attempt's start; then it retries nothing, and kills the attempt that runs."""
 
@@ -61,6 +64,11 @@ def asking(task: dsl.PipelineTask) -> dsl.PipelineTask:
     As files: before KFP 2.15 a Secret that need not be there can only be mounted.
     """
     return kubernetes.use_secret_as_volume(task, ACCESS_SECRET, str(client.FOLDER), optional=True)
+
+
+def registering(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Give a task that writes to a Model Registry what lets it, if the namespace has that."""
+    return kubernetes.use_secret_as_volume(task, REGISTRY_SECRET, str(credentials.REGISTRY_FOLDER), optional=True)
 
 
 def loading(task: dsl.PipelineTask) -> dsl.PipelineTask:

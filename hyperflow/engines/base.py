@@ -138,6 +138,14 @@ class Engine(ABC):
         return None
 
     @abstractmethod
+    def uri(self, spec: ServeSpec) -> str:
+        """Return where a model's folder is, as those find it who have not got the volume.
+
+        Raises:
+            InvalidParameter: It is not on the volume.
+        """
+
+    @abstractmethod
     def promote(self, name: str) -> Endpoint:
         """Give the model last served all of the service's requests; once it has them, change nothing.
 

@@ -28,6 +28,7 @@ class ModelRef:
         accuracy: Accuracy on the test set, 0 to 1.
         data: Digest of the data set it was trained and tested on.
         parameters: The hyper-parameters it was trained with.
+        labels: Labels of a service that serves it, where the engine has labels; they make it no other model.
     """
 
     path: str
@@ -35,12 +36,14 @@ class ModelRef:
     accuracy: float = 0.0
     data: str = ""
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise InvalidParameter("model_path", self.path, "an absolute path")
         fraction("accuracy", self.accuracy)
         freeze(self, "parameters", self.parameters)
+        freeze(self, "labels", self.labels)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def format_value(value: Value) -> str:
 
 
 def fingerprint(spec: object) -> str:
-    """Digest a spec, so that two attempts can tell whether they were asked for the same."""
+    """Digest a spec, so that two attempts can tell whether they were asked for the same; as `==` does."""
     text = json.dumps(spec, default=_plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -139,7 +139,7 @@ def reads_as_number(text: str) -> bool:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
-    return {item.name: getattr(value, item.name) for item in fields(value)}  # type: ignore[arg-type]
+    return {item.name: getattr(value, item.name) for item in fields(value) if item.compare}  # type: ignore[arg-type]
 
 
 def freeze(spec: object, name: str, mapping: Mapping[str, object]) -> None:

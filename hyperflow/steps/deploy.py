@@ -6,7 +6,7 @@ from hyperflow import client, translation
 from hyperflow.engines import get_engine
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint, ModelRef
-from hyperflow.steps import turn
+from hyperflow.steps import registration, turn
 from hyperflow.steps.context import Step
 from hyperflow.volume import lease, records
 
@@ -18,7 +18,8 @@ def run(current: Step, parameters: Parameters, model: ModelRef) -> Endpoint:
     with turn.ends_on_failure(parameters.model_name, current.run_id):
         if decided := records.read(current.run_id, records.Decide):
             turn.nothing_else_has_gone_live(current.run_id, parameters.model_name, decided)
-        endpoint = get_engine().serve(translation.serve_spec(parameters, current.run_id, model))
-    current.keep(records.Deploy(endpoint=endpoint))
+        spec = registration.labelled(translation.serve_spec(parameters, current.run_id, model), parameters)
+        endpoint = get_engine().serve(spec)
+    current.keep(records.Deploy(endpoint=endpoint, uri=get_engine().uri(spec)))
     current.say(f"{endpoint.name} answers at {endpoint.url}; look at {endpoint.location}")
     return endpoint

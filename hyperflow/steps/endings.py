@@ -50,7 +50,17 @@ def _track(run_id: str, uri: str, state: str, total: float) -> None:
     tracking.sync(run_id, tracking.Server(uri, seconds=SECONDS, total=total), state)
 
 
-ENDINGS = (Ending("tracking_uri", "is not written down on the MLflow server", "sync --tracking-uri", _track),)
+def _register(run_id: str, uri: str, state: str, total: float) -> None:
+    from hyperflow.tracking.registry import Registry
+    from hyperflow.tracking.versions import sync
+
+    sync(run_id, Registry(uri, seconds=SECONDS, total=total), state)
+
+
+ENDINGS = (
+    Ending("tracking_uri", "is not written down on the MLflow server", "sync --tracking-uri", _track),
+    Ending("model_registry", "is not in the Model Registry as it should be", "sync --model-registry", _register),
+)
 
 
 @contextmanager

@@ -1,29 +1,20 @@
 """A small client of MLflow's REST API: runs, what is logged to them, and artifacts through the server.
 
-Each request is short, all of them together have a limit, and none is sent again: to try again is the caller's.
+What it shares with other clients is in `rest`.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import urllib3
-
 from hyperflow.client import Reply
-from hyperflow.client.http import send
 from hyperflow.errors import Unavailable
-from hyperflow.specs.addresses import check_url
-from hyperflow.tracking.credentials import PASSWORD, TOKEN, USERNAME, Credentials
-
-SECONDS = 10.0
-"""How long one answer may take."""
+from hyperflow.tracking.credentials import MLFLOW
+from hyperflow.tracking.rest import Api, error_code
 
 _METRICS, _REST = 800, 100  # in one log-batch; MLflow takes 1,000 metrics, 100 parameters and 100 tags, 1,000 in all
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
@@ -79,27 +70,11 @@ class Metric:
     step: int = 0
 
 
-class Server:
-    """An MLflow tracking server.
+class Server(Api):
+    """An MLflow tracking server."""
 
-    Args:
-        uri: Its base URL.
-        credentials: Who asks; by default as the environment says.
-        seconds: How long one answer may take.
-        total: How long all answers together may take.
-
-    Raises:
-        InvalidParameter: The URI is no base URL, or the credentials cannot be sent.
-    """
-
-    def __init__(
-        self, uri: str, credentials: Credentials | None = None, seconds: float = SECONDS, total: float = 300.0
-    ) -> None:
-        check_url("--tracking-uri", uri)
-        self.uri = uri.rstrip("/")
-        self._who = credentials or Credentials.from_environment()
-        self._seconds, self._total = seconds, total
-        self._deadline = time.monotonic() + total
+    kind, a_kind, option, root = "MLflow server", "an MLflow server", "--tracking-uri", "api/2.0"
+    names = MLFLOW
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is made if need be."""
@@ -165,7 +140,7 @@ class Server:
             remedy = "start it with --serve-artifacts (and --artifacts-destination), with a new experiment"
             raise Unavailable(f"the MLflow server {self.uri} takes no artifacts", why, remedy)
         path = quote(f"{place.path.strip('/')}/{name}")
-        self._ask("PUT", f"mlflow-artifacts/artifacts/{path}", content, {"Content-Type": "application/octet-stream"})
+        self.ask("PUT", f"mlflow-artifacts/artifacts/{path}", content, {"Content-Type": "application/octet-stream"})
 
     def _pages(self, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
         token = "first"
@@ -176,60 +151,10 @@ class Server:
             asked = {**asked, "page_token": token}
 
     def _get(self, path: str, values: Mapping[str, str], missing: str = "") -> dict[str, Any]:
-        return self._object(self._ask("GET", f"mlflow/{path}?{urlencode(values)}", allowed=missing))
+        return self.content(self.ask("GET", f"mlflow/{path}?{urlencode(values)}", allowed=_is(missing)))
 
     def _post(self, path: str, body: object, exists: str = "") -> dict[str, Any]:
-        content = json.dumps(body, allow_nan=False).encode()
-        return self._object(
-            self._ask("POST", f"mlflow/{path}", content, {"Content-Type": "application/json"}, exists)
-        )  # fmt: skip
-
-    def _object(self, reply: Reply) -> dict[str, Any]:
-        """Return what an answer holds; nothing where it is the error that was allowed."""
-        if reply.status != HTTPStatus.OK:
-            return {}
-        try:
-            answer = json.loads(reply.body)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            what = f"{self.uri} does not answer as an MLflow server does"
-            raise Unavailable(what, self._who.hide(reply.text), "give the address of its API, without a page's path")
-        return answer
-
-    def _ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None,
-        allowed: str = "",
-    ) -> Reply:  # fmt: skip
-        """Send one request; an error is an answer only where its code is allowed.
-
-        Raises:
-            Unavailable: There is no answer in time, or it is an error.
-        """
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            what = f"the MLflow server {self.uri} is too slow"
-            raise Unavailable(
-                what, f"its answers took more than {self._total:g} s together", "see what it is busy with"
-            )
-        try:
-            all_headers = {**(headers or {}), **self._who.headers}
-            reply = send(method, f"{self.uri}/api/2.0/{path}", body, all_headers, min(left, self._seconds))
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            why = self._who.hide(str(error))
-            raise Unavailable(f"the MLflow server {self.uri} gives no answer", why, "see whether it runs") from error
-        if reply.status == HTTPStatus.OK or (allowed and _code(reply) == allowed):
-            return reply
-        raise self._refusal(path.partition("?")[0], reply)
-
-    def _refusal(self, path: str, reply: Reply) -> Unavailable:
-        """Explain an error that was answered."""
-        what = f"the MLflow server {self.uri} answers {reply.status} to {path}"
-        why = self._who.hide(_message(reply))
-        if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or reply.status in range(300, 400):
-            remedy = f"set {USERNAME} and {PASSWORD}, or {TOKEN}, of a user who may write there"
-            return Unavailable(what, why or "it wants to know who asks", remedy)
-        return Unavailable(what, why, "see the server's log")
+        return self.send_json("POST", f"mlflow/{path}", body, _is(exists))
 
 
 def _chunks(rows: list[dict[str, Any]], most: int) -> Iterator[list[dict[str, Any]]]:
@@ -241,18 +166,6 @@ def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
-def _error(reply: Reply) -> dict[str, Any]:
-    try:
-        answer = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _code(reply: Reply) -> str:
-    return str(_error(reply).get("error_code", ""))
-
-
-def _message(reply: Reply) -> str:
-    error = _error(reply)
-    return f"{error['error_code']}: {error.get('message', '')}"[:500] if "error_code" in error else reply.text
+def _is(code: str) -> Callable[[Reply], bool]:
+    """Allow the error of a code, or none at all."""
+    return lambda reply: bool(code) and error_code(reply) == code

@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from hyperflow.engines import search
-from hyperflow.errors import Conflict, Unavailable
+from hyperflow.errors import Conflict
 from hyperflow.specs import check_run_id
 from hyperflow.tracking import entries
 from hyperflow.tracking.client import Metric, Run, Server
@@ -49,7 +48,7 @@ def sync(run_id: str, server: Server, state: str = "") -> str:
     """
     check_run_id(run_id)
     name, entry, trials = entries.of_run(run_id, state)
-    with _understood(server):
+    with server.understood():
         parent = _parent(server, name, entry)
         there, refused = _put(server, parent, entry.artifacts)
         _write(server, parent, replace(entry, tags={**entry.tags, FILES: as_tag(there)}), PARENT not in os.environ)
@@ -57,16 +56,6 @@ def sync(run_id: str, server: Server, state: str = "") -> str:
     if refused:
         raise refused
     return parent.id
-
-
-@contextmanager
-def _understood(server: Server) -> Iterator[None]:
-    """Turn an answer of another form than MLflow's into an error of ours."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        what, remedy = f"{server.uri} does not answer as an MLflow server does", "see whether the address is its API's"
-        raise Unavailable(what, f"{type(error).__name__}: {error}", remedy) from error
 
 
 def _parent(server: Server, experiment: str, entry: Entry) -> Run:

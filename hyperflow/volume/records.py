@@ -169,11 +169,17 @@ class Decide(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Deploy(Record):
-    """The model answers."""
+    """The model answers.
+
+    Args:
+        endpoint: Where it does until it is promoted.
+        uri: Where its folder is, for those who have not got the volume; empty where it was not written down.
+    """
 
     stage: ClassVar[str] = "deploy"
 
     endpoint: Endpoint
+    uri: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,9 @@ class KubeflowEngine(Engine):
         with evidence.kept(spec.run_id, "deploy"):
             return self._services.serve(spec)
 
+    def uri(self, spec: ServeSpec) -> str:
+        return manifests.storage_uri(spec)
+
     def promote(self, name: str) -> Endpoint:
         return self._services.promote(name)
 

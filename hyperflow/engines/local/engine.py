@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import shlex
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import MappingProxyType
 
 from hyperflow import progress, volume
@@ -74,6 +75,9 @@ class LocalEngine(Engine):
 
     def describe(self, trainer: Trainer) -> Description | None:
         return surroundings.describe(trainer)
+
+    def uri(self, spec: ServeSpec) -> str:
+        return Path(spec.model.path).as_uri()
 
     def promote(self, name: str) -> Endpoint:
         return self.services.promote(name)

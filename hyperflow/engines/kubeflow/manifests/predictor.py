@@ -46,18 +46,27 @@ def predictor(spec: ServeSpec, kserve: KServe) -> Manifest:
     return described
 
 
+def storage_uri(spec: ServeSpec) -> str:
+    """Return where KServe finds the model: on the claim.
+
+    Raises:
+        InvalidParameter: It is not on the volume.
+    """
+    folder = in_pod(spec.model.path, "model_path").removeprefix(volume.MOUNT_PATH).strip("/")
+    return f"pvc://{spec.claim}/{folder}"
+
+
 def _model(spec: ServeSpec, kserve: KServe) -> V1beta1ModelSpec:
     from kserve import V1beta1ModelFormat, V1beta1ModelSpec
     from kubernetes.client import V1VolumeMount
 
     runtime, model_format = _RUNTIMES[spec.runtime]
-    folder = in_pod(spec.model.path, "model_path").removeprefix(volume.MOUNT_PATH).strip("/")
     return V1beta1ModelSpec(
         model_format=V1beta1ModelFormat(name=model_format),
         runtime=runtime,
         protocol_version="v1",
         image=(spec.image or None) if spec.runtime == "hyperflow" else None,
-        storage_uri=f"pvc://{spec.claim}/{folder}",
+        storage_uri=storage_uri(spec),
         resources=resources(spec.compute),
         readiness_probe=_probe(spec.name),
         security_context=container_security(),

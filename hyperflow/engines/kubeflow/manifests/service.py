@@ -11,7 +11,7 @@ import hashlib
 import json
 from urllib.parse import urlsplit
 
-from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, RUN_LABEL, SPEC_ANNOTATION, Manifest, labels
+from hyperflow.engines.kubeflow.manifests.common import MANAGED_BY, SPEC_ANNOTATION, Manifest, labels
 from hyperflow.engines.kubeflow.manifests.kserve import MODE_ANNOTATION, KServe
 from hyperflow.engines.kubeflow.manifests.predictor import predictor as describe
 from hyperflow.errors import Conflict
@@ -55,7 +55,7 @@ def inference_service(
     service = _editable(live)
     before, old_predictor = stable(live, has_come_up)
     metadata = service["metadata"]
-    metadata["labels"] = {**metadata.get("labels", {}), **labels(spec.run_id)}
+    metadata["labels"] = _relabelled(live, spec.model, spec.run_id)
     metadata["annotations"].pop(FAILED_ANNOTATION, None)
     metadata["annotations"].update(_annotations(spec, kserve))
     if before is not None:
@@ -125,7 +125,8 @@ def restored(live: Manifest) -> Manifest | None:
     annotations[MODEL_ANNOTATION] = previous
     annotations.pop(SPEC_ANNOTATION, None)
     _count(service, live)
-    service["metadata"]["labels"][RUN_LABEL] = _load(previous).run_id or "unknown"
+    back = _load(previous)
+    service["metadata"]["labels"] = _relabelled(live, back, back.run_id or "unknown")
     return service
 
 
@@ -234,11 +235,18 @@ def _first(spec: ServeSpec, kserve: KServe, predictor: Manifest) -> Manifest:
         "kind": "InferenceService",
         "metadata": {
             "name": spec.name,
-            "labels": labels(spec.run_id),
+            "labels": {**labels(spec.run_id), **spec.model.labels},
             "annotations": {MODE_ANNOTATION: kserve.mode_value, CHANGE_ANNOTATION: "1", **_annotations(spec, kserve)},
         },
         "spec": {"predictor": predictor},
     }
+
+
+def _relabelled(live: Manifest, model: ModelRef, run_id: str) -> dict[str, str]:
+    """Give a service the labels of what it is to serve, in the place of those of what it serves."""
+    now = served(live)
+    kept = {k: v for k, v in live["metadata"].get("labels", {}).items() if now is None or k not in now.labels}
+    return {**kept, **labels(run_id), **model.labels}
 
 
 def _annotations(spec: ServeSpec, kserve: KServe) -> dict[str, str]:
@@ -279,7 +287,8 @@ def _count(service: Manifest, live: Manifest) -> None:
 
 def _dump(model: ModelRef) -> str:
     fields = {"path": model.path, "runId": model.run_id, "accuracy": model.accuracy, "data": model.data}
-    return json.dumps({**fields, "parameters": dict(model.parameters)}, sort_keys=True)
+    more = {"labels": dict(model.labels)} if model.labels else {}
+    return json.dumps({**fields, "parameters": dict(model.parameters), **more}, sort_keys=True)
 
 
 def _load(text: str) -> ModelRef:
@@ -290,4 +299,5 @@ def _load(text: str) -> ModelRef:
         accuracy=fields.get("accuracy", 0.0),
         data=fields.get("data", ""),
         parameters=fields.get("parameters", {}),
+        labels=fields.get("labels", {}),
     )
