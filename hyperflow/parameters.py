@@ -195,7 +195,7 @@ class Parameters:
     model_registry: str = _given(
         "",
         "Base URL of a Kubeflow Model Registry in which each model that is deployed is a version; empty for none. A "
-        "token is in the optional Secret hyperflow-model-registry.",
+        "token for it is MODEL_REGISTRY_TOKEN in the optional Secret hyperflow-access.",
         rules.address,
     )
     serving_runtime: str = _given("hyperflow", "hyperflow (our own predictor) or tensorflow (TensorFlow Serving).")

@@ -17,6 +17,6 @@ def deliver(given: Given) -> None:
     longest = settings.HOUR + settings.WEEK  # a person may take the week
     decided = settings.asking(settings.apply(step(decide, given), given, timeout=longest))
     with dsl.If(decided.outputs["Output"] == "deploy", name="deserved"):
-        deployed = settings.registering(settings.asking(settings.apply(step(deploy, given), given)))
+        deployed = settings.asking(settings.apply(step(deploy, given), given))
         tested = settings.apply(step(predict, given, url=deployed.output), given, timeout=settings.HOUR)
-        settings.registering(settings.asking(tested))
+        settings.asking(tested)

@@ -15,16 +15,14 @@ USER = 1000
 """The fixed user of our images; the claim's folders belong to its group."""
 
 ACCESS_SECRET = "hyperflow-access"
-"""An optional Secret with `token`, `cookie` or `ingress`, for clusters whose services ask who calls."""
+"""An optional Secret with `token`, `cookie` or `ingress`, for clusters whose services ask who calls; and with
+`MODEL_REGISTRY_TOKEN`, for a Model Registry that asks."""
 
 DATA_SECRET = "hyperflow-data-source"
 """An optional Secret with fsspec's configuration, for data sources that want credentials."""
 
 TRACKING_SECRET = "hyperflow-mlflow"
 """An optional Secret with `MLFLOW_TRACKING_USERNAME` and `_PASSWORD`, or `_TOKEN`, for an MLflow server that asks."""
-
-REGISTRY_SECRET = "hyperflow-model-registry"
-"""An optional Secret with `MODEL_REGISTRY_TOKEN`, for a Model Registry that asks."""
 
 RETRY_SECONDS = 30 * 24 * HOUR
 """Argo counts it from the first attempt's start; then it retries nothing, and kills the attempt that runs."""
@@ -64,11 +62,6 @@ def asking(task: dsl.PipelineTask) -> dsl.PipelineTask:
     As files: before KFP 2.15 a Secret that need not be there can only be mounted.
     """
     return kubernetes.use_secret_as_volume(task, ACCESS_SECRET, str(client.FOLDER), optional=True)
-
-
-def registering(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Give a task that writes to a Model Registry what lets it, if the namespace has that."""
-    return kubernetes.use_secret_as_volume(task, REGISTRY_SECRET, str(credentials.REGISTRY_FOLDER), optional=True)
 
 
 def loading(task: dsl.PipelineTask) -> dsl.PipelineTask:

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hyperflow.client import access
 from hyperflow.errors import InvalidParameter, Unavailable
 
 USERNAME, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
@@ -18,9 +19,6 @@ FOLDER = Path("/run/hyperflow/mlflow")
 
 REGISTRY_TOKEN = "MODEL_REGISTRY_TOKEN"
 """Environment variable with the token that a Kubeflow Model Registry wants, if it does."""
-
-REGISTRY_FOLDER = Path("/run/hyperflow/model-registry")
-"""Where a step finds the namespace's Secret with it."""
 
 _HIDDEN = "(not shown)"
 
@@ -50,7 +48,7 @@ class Names:
 
 
 MLFLOW = Names(TOKEN, FOLDER, "hyperflow-mlflow", USERNAME, PASSWORD)
-REGISTRY = Names(REGISTRY_TOKEN, REGISTRY_FOLDER, "hyperflow-model-registry")
+REGISTRY = Names(REGISTRY_TOKEN, access.FOLDER, "hyperflow-access")
 
 
 @dataclass(frozen=True)

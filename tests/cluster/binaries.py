@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import database, sandbox, services
-from tests.cluster.modules import KATIB_MODULE, KATIB_SERVERS, MODULES, NEEDED, RELEASES, STAGING, Binary, Module
+from tests.cluster.modules import KATIB_MODULE, KATIB_SERVERS, MODULES, NEEDED, RELEASES, Binary, Module
 
 ENVTEST_ASSETS = ("etcd", "kube-apiserver")
 """Binaries taken from `KUBEBUILDER_ASSETS` where that is set."""
@@ -169,7 +169,7 @@ def _go_mod(module: Module, upstream: dict[str, Any]) -> str:
     for replace in upstream.get("Replace") or []:
         old, new = replace["Old"], replace["New"]
         # Folders of the upstream repository are not in the module; those of Kubernetes are released beside it.
-        target = f"{new['Path']} {new['Version']}" if "Version" in new else f"{old['Path']} {STAGING}"
+        target = f"{new['Path']} {new['Version']}" if "Version" in new else f"{old['Path']} {module.beside}"
         lines.append(f"replace {' '.join(filter(None, (old['Path'], old.get('Version'))))} => {target}")
     if module.links:
         lines.append(f"replace {module.path} => ./{SOURCE}")

@@ -13,6 +13,9 @@ RELEASES = (
 )
 """Name of the folder of what is built from them."""
 
+MODEL_REGISTRY = "0.2.22"
+"""Not in the folder's name but in its binary's, so that it was added to what was there."""
+
 STAGING = "v0" + KUBERNETES.removeprefix("1")
 """Release of the k8s.io modules that Kubernetes itself replaces by folders of its repository."""
 
@@ -31,7 +34,8 @@ class Binary:
 class Module:
     """An upstream module at one release, the binaries wanted from it and where its CRDs are.
 
-    A module's archive holds no symbolic links: `links` are those that its packages need, each with what it names.
+    A module's archive holds no symbolic links: `links` are those that its packages need, each with what it names. Nor has
+    it folders of the repository that are modules of their own: `beside` is the release of those.
     """
 
     path: str
@@ -39,6 +43,7 @@ class Module:
     binaries: tuple[Binary, ...]
     crds: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    beside: str = STAGING
 
     @property
     def name(self) -> str:
@@ -116,5 +121,12 @@ MODULES = (
         # Those with schemas take the API server longer than all else together, and Hyperflow writes no Workflow.
         ("manifests/base/crds/minimal/argoproj.io_*.yaml",),
         (("workflow/executor/osspecific/signal_linux.go", "signal_darwin.go"),),
+    ),
+    # The types of its API are a module that was not released with it; those of 0.3.2 have what it uses.
+    Module(
+        "github.com/kubeflow/model-registry",
+        MODEL_REGISTRY,
+        (Binary(f"model-registry-{MODEL_REGISTRY}", "github.com/kubeflow/model-registry", 3),),
+        beside="v0.3.2",
     ),
 )

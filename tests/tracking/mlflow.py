@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Answer = tuple[int, dict[str, Any]]
@@ -156,8 +156,21 @@ def basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
+class Played(Protocol):
+    """A server that is played, as `serving` asks it."""
+
+    url: str
+    instead: str
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, authorization: str) -> Answer:
+        """Answer a request."""
+
+
+_P = TypeVar("_P", bound=Played)
+
+
 @contextmanager
-def serving(mlflow: Mlflow, port: int = 0) -> Iterator[Mlflow]:
+def serving(mlflow: _P, port: int = 0) -> Iterator[_P]:
     """Serve it over HTTP while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -177,7 +190,7 @@ def serving(mlflow: Mlflow, port: int = 0) -> Iterator[Mlflow]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_POST = do_PUT = do_GET  # noqa: N815
+        do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             pass
