@@ -19,7 +19,7 @@ from hyperflow.engines.kubeflow.manifests import service as services
 from hyperflow.engines.kubeflow.manifests.job import job, service
 from hyperflow.engines.kubeflow.manifests.trainjob import trainjob
 from hyperflow.errors import Conflict, InvalidParameter
-from hyperflow.specs import Algorithm, Compute, Dimension, EarlyStopping, Objective, Trainer
+from hyperflow.specs import Algorithm, Compute, Dimension, EarlyStopping, Objective, Trainer, fingerprint
 from hyperflow.volume import MOUNT_PATH
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.specs import BIG, model, serving, training, tuning
@@ -389,6 +389,34 @@ def test_restored_service_is_the_one_before(percent: int) -> None:
     assert restored["spec"] == live["spec"]
     assert services.served(restored) == model()
     assert services.restored(restored) is None
+
+
+LABELS = {"modelregistry.kubeflow.org/registered-model-id": "1", "modelregistry.kubeflow.org/model-version-id": "2"}
+
+
+def test_labels_of_a_registered_model_come_and_go_with_it() -> None:
+    """A version that is served without a registry, or taken back, is not called by the labels of another."""
+    others = {"team": "vision"}
+    first = inference_service(serving(model=dataclasses.replace(model(), labels=LABELS)), KServe())
+    assert LABELS.items() <= first["metadata"]["labels"].items()
+    first = {**existing(), "metadata": {**existing()["metadata"], **first["metadata"]}}
+    first["metadata"]["labels"] |= others
+    newer = {**LABELS, "modelregistry.kubeflow.org/model-version-id": "3"}
+    second = inference_service(
+        serving(run_id="run-2", model=dataclasses.replace(model("run-2"), labels=newer)), KServe(), first
+    )
+    assert (newer | others).items() <= second["metadata"]["labels"].items()
+    back = services.restored(second)
+    assert back is not None
+    assert (LABELS | others).items() <= back["metadata"]["labels"].items()
+    plain = inference_service(serving(run_id="run-3", model=model("run-3")), KServe(), second)
+    assert not LABELS.keys() & plain["metadata"]["labels"].keys()
+    assert others.items() <= plain["metadata"]["labels"].items()
+
+
+def test_labels_make_no_other_spec() -> None:
+    """A retry that finds the registry again, or does not, goes on with the service that is there."""
+    assert fingerprint(serving(model=dataclasses.replace(model(), labels=LABELS))) == fingerprint(serving())
 
 
 def test_canary_over_a_canary_goes_back_to_the_model_that_was_proven() -> None:

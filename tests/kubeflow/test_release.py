@@ -15,11 +15,15 @@ from hyperflow.parameters import Parameters
 from hyperflow.specs import Endpoint
 from hyperflow.steps import Step, deploy
 from hyperflow.steps import predict as predict_step
+from hyperflow.tracking import versions
+from hyperflow.volume import notices, records
 from tests.kubeflow.emulator import Emulator
 from tests.kubeflow.hand import wait_for
 from tests.kubeflow.kserve import DEPLOYMENTS, SERVICES
 from tests.kubeflow.specs import model, serving
 from tests.kubeflow.world import NAMESPACE, kubeconfig
+from tests.tracking.mlflow import serving as served
+from tests.tracking.registry import ModelRegistry
 
 SMALL = Path(__file__).parents[1] / "data" / "fashion-mnist-small"
 
@@ -105,3 +109,49 @@ def test_nothing_is_deployed_where_the_token_cannot_be_read(
     with pytest.raises(Unavailable, match="HYPERFLOW_TOKEN"):
         deploy.run(Step("deploy", "run-2"), Parameters.complete({"model_name": "m"}), model("run-2"))
     assert emulator.store.get(SERVICES, NAMESPACE, "m") == before
+
+
+def deploys(run_id: str, registry: str) -> Step:
+    step = Step("deploy", run_id)
+    deploy.run(
+        step, Parameters.complete({"model_name": "m", "claim": "models", "model_registry": registry}), model(run_id)
+    )
+    return step
+
+
+def labels(emulator: Emulator) -> dict[str, str]:
+    held = emulator.store.get(SERVICES, NAMESPACE, "m")["metadata"]["labels"]
+    return {name: text for name, text in held.items() if name.startswith(versions.LABEL)}
+
+
+def test_service_names_its_version_in_the_registry(
+    emulator: Emulator, engine: KubeflowEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(ModelRegistry()) as registry:
+        kept = deploys("run-1", registry.url).record
+        (first,) = registry.held["versions"].values()
+        assert labels(emulator)[f"{versions.LABEL}model-version-id"] == first["id"]
+        (artifact,) = registry.held["artifacts"].values()
+        assert isinstance(kept, records.Deploy)
+        assert kept.uri == artifact["uri"] == "pvc://models/models/m/run-1"
+        second = deploys("run-2", registry.url).record
+        assert isinstance(second, records.Deploy)
+        assert labels(emulator)[f"{versions.LABEL}model-version-id"] != first["id"]
+        with pytest.raises(JobFailed, match="is served again"):
+            predict(second.endpoint, tmp_path)
+        assert labels(emulator)[f"{versions.LABEL}model-version-id"] == first["id"]
+        assert "warning" not in capsys.readouterr().err
+
+
+def test_registry_that_does_not_do_keeps_no_model_from_being_served(
+    emulator: Emulator, engine: KubeflowEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploys("run-1", "http://127.0.0.1:9")
+    assert "does not name its version in the Model Registry: the Model Registry" in capsys.readouterr().err
+    assert not labels(emulator)
+    assert len(notices.all_of("run-1")) == 1
+    before = emulator.store.get(SERVICES, NAMESPACE, "m")
+    with served(ModelRegistry()) as registry:
+        deploys("run-1", registry.url)
+    assert emulator.store.get(SERVICES, NAMESPACE, "m") == before, "a retry goes on with what is there"
+    assert not notices.all_of("run-1")

@@ -72,7 +72,9 @@ def live(registry: Registry) -> None:
     uri = Path(one.path).as_uri()
     labels = versions.register(MODEL, one, uri, registry)
     assert labels["modelregistry.kubeflow.org/model-version-id"] == version(registry, "one")["id"]
-    assert labels["modelregistry.kubeflow.org/registered-model-id"] == get(registry, "registered_model", name=MODEL)["id"]
+    assert (
+        labels["modelregistry.kubeflow.org/registered-model-id"] == get(registry, "registered_model", name=MODEL)["id"]
+    )
     assert_version(registry, "one", "deployed")
     assert versions.register(MODEL, one, uri, registry) == labels, "a retry makes no other version"
     promoted("one", one)
