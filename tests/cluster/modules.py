@@ -34,8 +34,8 @@ class Binary:
 class Module:
     """An upstream module at one release, the binaries wanted from it and where its CRDs are.
 
-    A module's archive holds no symbolic links: `links` are those that its packages need, each with what it names. Nor has
-    it folders of the repository that are modules of their own: `beside` is the release of those.
+    A module's archive holds no symbolic links: `links` are those that its packages need, each with what it names. Nor
+    has it folders of the repository that are modules of their own: `beside` is the release of those.
     """
 
     path: str

@@ -113,9 +113,7 @@ def test_nothing_is_deployed_where_the_token_cannot_be_read(
 
 def deploys(run_id: str, registry: str) -> Step:
     step = Step("deploy", run_id)
-    deploy.run(
-        step, Parameters.complete({"model_name": "m", "claim": "models", "model_registry": registry}), model(run_id)
-    )
+    deploy.run(step, Parameters.complete({"model_name": "m", "model_registry": registry}), model(run_id))
     return step
 
 
@@ -133,7 +131,7 @@ def test_service_names_its_version_in_the_registry(
         assert labels(emulator)[f"{versions.LABEL}model-version-id"] == first["id"]
         (artifact,) = registry.held["artifacts"].values()
         assert isinstance(kept, records.Deploy)
-        assert kept.uri == artifact["uri"] == "pvc://models/models/m/run-1"
+        assert kept.uri == artifact["uri"] == "pvc://hyperflow/models/m/run-1"
         second = deploys("run-2", registry.url).record
         assert isinstance(second, records.Deploy)
         assert labels(emulator)[f"{versions.LABEL}model-version-id"] != first["id"]

@@ -1,4 +1,4 @@
-"""The life of versions in a Model Registry, looked at through the server's own API: on the played server and the real."""
+"""The life of versions in a Model Registry, seen through the server's own API; the played server and the real one."""
 
 from __future__ import annotations
 

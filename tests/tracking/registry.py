@@ -1,7 +1,8 @@
 """What we use of the Model Registry's REST API, in memory and over real HTTP, by its OpenAPI description v1alpha3.
 
-Bodies with a field that the description has not, or without one that it wants, are refused; a name is taken once; what a
-PATCH does not send of the custom properties is gone. `tests/cluster/test_registry.py` has the same life on the real server.
+Bodies with a field that the description has not, or without one that it wants, are refused; a name is taken once; what
+a PATCH does not send of the custom properties is gone. `tests/cluster/test_registry.py` has the same life on the real
+server.
 """
 
 from __future__ import annotations
