@@ -34,7 +34,8 @@ def load_data(
     with begin("load_data", run_id, given) as step:
         loaded = load_data.run(step, Parameters.among(given))
     about.metadata.update(
-        name=loaded.name, digest=loaded.digest, train_count=loaded.train_count, test_count=loaded.test_count
-    )
+        name=loaded.name, path=loaded.path, digest=loaded.digest, train_count=loaded.train_count,
+        test_count=loaded.test_count,
+    )  # fmt: skip
     outputs = NamedTuple("outputs", [("data_path", str), ("digest", str)])
     return outputs(loaded.path, loaded.digest)

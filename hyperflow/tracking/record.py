@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hyperflow.engines import search
-from hyperflow.errors import Conflict
+from hyperflow.errors import Conflict, Unavailable
 from hyperflow.specs import check_run_id
 from hyperflow.tracking import entries
 from hyperflow.tracking.client import Metric, Run, Server

@@ -16,10 +16,12 @@ from tests.cluster import database
 from tests.cluster.binaries import default_cache, find, missing
 from tests.cluster.modules import MODEL_REGISTRY
 from tests.cluster.processes import Server, free_ports
+from tests.runner.laptop import Laptop, laptop
 from tests.tracking import life
 
+__all__ = ["laptop"]
 BINARY = f"model-registry-{MODEL_REGISTRY}"
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,29 @@ def test_outage_is_mended_by_a_sync(real: Real, root: Path) -> None:
     life.assert_version(Registry(real.url), "one", "deployed")
     versions.sync("one", Registry(real.url))
     life.assert_version(Registry(real.url), "one", "serving")
+
+
+def test_whole_runs_of_this_machine(real: Real, laptop: Laptop) -> None:
+    """One is registered, the next while the registry is down; a sync makes up for it, and for the one it replaced."""
+    quick = ("model_name=fashion", "max_trials=1", "force=true", "accuracy_floor=0", "smoke_accuracy_floor=0")
+    code, output = laptop.call("run", "--run-id", "one", values=[*quick, f"model_registry={real.url}"])
+    assert code == 0, output
+    assert "warning" not in output
+    registry = Registry(real.url)
+    before = life.version(registry, "one")
+    assert before["customProperties"]["hyperflow.stage"]["string_value"] == "serving"
+    artifact = life.get(registry, "model_artifact", name="one", parentResourceId=before["id"])
+    assert artifact["uri"] == (laptop.volume / "models" / "fashion" / "one").as_uri()
+    real.server.kill()
+    code, output = laptop.call("run", "--run-id", "two", values=[*quick, f"model_registry={real.url}"])
+    assert code == 0, output
+    assert f"hyperflow sync two --model-registry {real.url}" in output
+    assert laptop.summary("two")["warnings"]
+    real.server.start()
+    code, output = laptop.again("sync", "two", "--model-registry", real.url)
+    assert code == 0, output
+    stages = {name: life.version(registry, name) for name in ("one", "two")}
+    assert {name: each["customProperties"]["hyperflow.stage"]["string_value"] for name, each in stages.items()} == {
+        "one": "replaced", "two": "serving",
+    }  # fmt: skip
+    assert {name: each["state"] for name, each in stages.items()} == {"one": "ARCHIVED", "two": "LIVE"}

@@ -132,6 +132,7 @@ def test_service_names_its_version_in_the_registry(
         (artifact,) = registry.held["artifacts"].values()
         assert isinstance(kept, records.Deploy)
         assert kept.uri == artifact["uri"] == "pvc://hyperflow/models/m/run-1"
+        predict(kept.endpoint, tmp_path, floor=0)
         second = deploys("run-2", registry.url).record
         assert isinstance(second, records.Deploy)
         assert labels(emulator)[f"{versions.LABEL}model-version-id"] != first["id"]

@@ -18,7 +18,10 @@ from typing import Any
 from tests.tracking.mlflow import Answer
 
 ROOT = "/api/model_registry/v1alpha3/"
-VALUES = {"MetadataStringValue": ("string_value", str), "MetadataDoubleValue": ("double_value", (int, float))}
+VALUES: dict[str, tuple[str, Any]] = {
+    "MetadataStringValue": ("string_value", str),
+    "MetadataDoubleValue": ("double_value", (int, float)),
+}
 BASE = {"name": str, "description": str, "externalId": str, "customProperties": dict, "state": str}
 KINDS: dict[str, tuple[dict[str, type], set[str]]] = {
     "registered_models": ({**BASE, "owner": str}, {"name"}),
