@@ -11,7 +11,7 @@ from hyperflow.errors import Conflict, Unavailable
 from hyperflow.specs import ModelRef, check_run_id, format_value
 from hyperflow.tracking.registry import ARCHIVED, LIVE, Held, Properties, Registry, number, text
 from hyperflow.volume import cards, paths, records
-from hyperflow.volume.records import Records
+from hyperflow.volume.records import Deploy, Records
 
 RUN, DATA, ACCURACY, STAGE = "hyperflow.run_id", "hyperflow.data_digest", "hyperflow.accuracy", "hyperflow.stage"
 PARAMETER = "hyperflow.parameter."
@@ -83,9 +83,8 @@ def sync(run_id: str, registry: Registry, state: str = "") -> str:
         why = "it was deployed by an earlier version of Hyperflow, which did not write down where its model is"
         raise Unavailable(f"run {run_id} cannot be registered", why, "run it again")
     register(name, kept.decide.candidate, kept.deploy.uri, registry, stage)
-    replaced = kept.deploy.endpoint.previous
-    if kept.predict and replaced and replaced.run_id not in ("", run_id):
-        _mark(registry, name, replaced.run_id, SERVING if _is_serving(name, replaced.run_id) else REPLACED)
+    for other in _others(name, kept.deploy, run_id) if kept.predict else ():
+        _mark(registry, name, other, SERVING if _is_serving(name, other) else REPLACED)
     return stage
 
 
@@ -98,6 +97,12 @@ def _stage(run_id: str, kept: Records, state: str) -> str:
     if kept.deploy:
         return DEPLOYED
     return FAILED if state and kept.decide and kept.decide.deploy else ""
+
+
+def _others(name: str, deployed: Deploy, run_id: str) -> set[str]:
+    """Name the runs whose models one may have replaced, whether they were still served then or not."""
+    previous = deployed.endpoint.previous
+    return {*cards.gone_live(name), previous.run_id if previous else ""} - {"", run_id}
 
 
 def _is_serving(name: str, run_id: str) -> bool:
