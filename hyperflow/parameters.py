@@ -119,8 +119,7 @@ class Parameters:
     tune_timeout: int = _given(86400, "Seconds for the whole search.")
     epochs: int = _given(
         0,
-        "Epochs of the training; 0 for as many as our trainer's preset has (fast 8, default 14, accurate 36), or 14 "
-        "for another trainer.",
+        "Epochs of the training; 0: as our trainer's preset has, 14 of another trainer.",
         rules.whole_number(0, 10_000),
     )
     workers: int = _given(1, "Processes that train together, the chief included.")
