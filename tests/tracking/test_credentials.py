@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hyperflow.errors import InvalidParameter, Unavailable
-from hyperflow.tracking import Credentials, credentials
-from hyperflow.tracking.credentials import PASSWORD, TOKEN, USERNAME
+from hyperflow.tracking import Credentials
+from hyperflow.tracking.credentials import MLFLOW, PASSWORD, REGISTRY, REGISTRY_TOKEN, TOKEN, USERNAME
 from tests.tracking.mlflow import basic
 
 
@@ -22,18 +23,31 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_steps_secret_is_read_anew_each_time_where_no_variable_is_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(credentials, "FOLDER", tmp_path)
+    names = replace(MLFLOW, folder=tmp_path)
     (tmp_path / TOKEN).write_text("t0ken\n")
-    assert Credentials.from_environment().headers == {"Authorization": "Bearer t0ken"}
+    assert Credentials.from_environment(names).headers == {"Authorization": "Bearer t0ken"}
     (tmp_path / USERNAME).write_text("ann")
     (tmp_path / PASSWORD).write_text("wörd")
-    assert Credentials.from_environment().headers == {"Authorization": basic("ann", "wörd")}
+    assert Credentials.from_environment(names).headers == {"Authorization": basic("ann", "wörd")}
     monkeypatch.setenv(TOKEN, "mine")
-    assert Credentials.from_environment().headers == {"Authorization": "Bearer mine"}
+    assert Credentials.from_environment(names).headers == {"Authorization": "Bearer mine"}
     monkeypatch.delenv(TOKEN)
     (tmp_path / PASSWORD).write_bytes(b"\xff")
     with pytest.raises(Unavailable, match="hyperflow-mlflow"):
-        Credentials.from_environment()
+        Credentials.from_environment(names)
+
+
+def test_token_of_a_registry_is_a_file_of_the_secret_for_access(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = replace(REGISTRY, folder=tmp_path)
+    (tmp_path / "token").write_text("of the services")
+    assert Credentials.from_environment(names).headers == {}
+    (tmp_path / REGISTRY_TOKEN).write_text("t0ken\n")
+    assert Credentials.from_environment(names).headers == {"Authorization": "Bearer t0ken"}
+    monkeypatch.setenv(REGISTRY_TOKEN, "two words")
+    with pytest.raises(InvalidParameter, match=REGISTRY_TOKEN):
+        Credentials.from_environment(names)
 
 
 def test_nothing_of_them_is_shown() -> None:
