@@ -125,8 +125,7 @@ def restored(live: Manifest) -> Manifest | None:
     annotations[MODEL_ANNOTATION] = previous
     annotations.pop(SPEC_ANNOTATION, None)
     _count(service, live)
-    back = _load(previous)
-    service["metadata"]["labels"] = _relabelled(live, back, back.run_id or "unknown")
+    service["metadata"]["labels"] = _relabelled(live, back := _load(previous), back.run_id or "unknown")
     return service
 
 
@@ -244,8 +243,8 @@ def _first(spec: ServeSpec, kserve: KServe, predictor: Manifest) -> Manifest:
 
 def _relabelled(live: Manifest, model: ModelRef, run_id: str) -> dict[str, str]:
     """Give a service the labels of what it is to serve, in the place of those of what it serves."""
-    now = served(live)
-    kept = {k: v for k, v in live["metadata"].get("labels", {}).items() if now is None or k not in now.labels}
+    gone = now.labels if (now := served(live)) else {}
+    kept = {name: text for name, text in live["metadata"].get("labels", {}).items() if name not in gone}
     return {**kept, **labels(run_id), **model.labels}
 
 
