@@ -293,10 +293,6 @@ def _dump(model: ModelRef) -> str:
 def _load(text: str) -> ModelRef:
     fields = json.loads(text)
     return ModelRef(
-        path=fields["path"],
-        run_id=fields.get("runId", ""),
-        accuracy=fields.get("accuracy", 0.0),
-        data=fields.get("data", ""),
-        parameters=fields.get("parameters", {}),
-        labels=fields.get("labels", {}),
-    )
+        fields["path"], fields.get("runId", ""), fields.get("accuracy", 0.0), fields.get("data", ""),
+        fields.get("parameters", {}), fields.get("labels", {}),
+    )  # fmt: skip
