@@ -44,8 +44,8 @@ check-build: $(VENV)/.dev
 	$(BIN)/python compile.py --check
 	$(BIN)/python reference.py --check
 
-bench: $(VENV)/.local data ## Time whole runs on the real data
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/whole_run.py 3
+bench: $(VENV)/.bench data ## Measure all against others, write docs/benchmarks.md (SECTIONS="tune", QUICK=1, 60 min)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks $(or $(SECTIONS),all) $(if $(QUICK),--quick) --max-age 12 $(BENCH_ARGS)
 
 bench-serving: $(VENV)/.dev ## Compare the predictor with KServe's own server, with wrk
 	PYTHON=$(abspath $(BIN))/python benchmarks/serving/run.sh
@@ -88,6 +88,10 @@ $(VENV)/.local: requirements/local.txt setup.cfg | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.local
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	$(BIN)/pip install --quiet --no-deps -r requirements/bench.txt
 	@touch $@
 
 LOCK = $(BIN)/uv pip compile setup.cfg --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -1,6 +1,6 @@
 """Compare the predictor, by each of its runtimes, with two models on KServe's own server: a core for either side.
 
-    python benchmarks/serving/bench.py [--model_dir DIR] [--seconds 10] [--rounds 3] [--servers onnx traced]
+    python -m benchmarks.serving.bench [--model_dir DIR] [--seconds 10] [--rounds 3]
 
 The servers run one at a time, by turns, so that what else the machine does meets all of them alike; the figures are
 medians over the rounds. CPU is the server's own time a request, which other work on the machine changes least.
@@ -25,10 +25,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from benchmarks.serving import peers
 from hyperflow.volume.paths import ONNX
 
 HERE = Path(__file__).parent
@@ -50,6 +52,47 @@ TRACED = 0.97
 """Least share of the requests/s that are left with tracing."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server and all processes below it; `ready` is the seconds it took to answer that it is."""
+
+    kind: str
+    port: int
+    process: psutil.Popen
+    ready: float = 0.0
+
+    @property
+    def paths(self) -> tuple[str, str]:
+        """Where to ask whether it is ready, and for a prediction."""
+        return peers.PATHS.get(self.kind, (f"/v1/models/{NAME}", f"/v1/models/{NAME}:predict"))
+
+    def tree(self) -> list[psutil.Process]:
+        """Return its processes that are there."""
+        try:
+            return [self.process, *self.process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all of them."""
+        for process in self.tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def resident(self) -> float:
+        """Return the memory of all of them, in MiB; what they share counts for each."""
+        return sum(process.memory_info().rss for process in self.tree()) / 2**20
+
+    def end(self) -> None:
+        """End all of them, the first one in its own way."""
+        processes = self.tree()
+        self.signal(signal.SIGCONT)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.terminate()
+        for process in psutil.wait_procs(processes, timeout=40)[1]:
+            process.kill()
+
+
 def main() -> int:
     """Print the table; return 1 where a ratio is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -60,77 +103,74 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.model_dir or _untrained(Path(scratch))
-        with collector() as spans, _all_running(folder, Path(scratch), arguments.servers, spans.url) as servers:
+        with _all_running(folder, Path(scratch), SERVERS) as servers:
             results = _measure(servers, arguments.seconds, arguments.rounds)
     if "traced" in results and not spans.spans:
         sys.exit("no span has arrived: tracing was not on")
     return _report(results)
 
 
+def rows(seconds: int, rounds: int, peer_folder: Path) -> list[dict[str, object]]:
+    """Measure these servers and the peers' that can be installed; a row is one round of one server."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _untrained(Path(scratch))
+        commands = {**SERVERS, **peers.commands(peer_folder, folder / "1" / ONNX)}
+        with _all_running(folder, Path(scratch), commands) as servers:
+            results = _measure(servers, seconds, rounds)
+    return [{"name": kind, **run} for kind, runs in results.items() for run in runs]
+
+
 @contextlib.contextmanager
-def _all_running(
-    folder: Path, scratch: Path, kinds: list[str], otlp: str
-) -> Iterator[dict[str, tuple[int, psutil.Popen]]]:
+def _all_running(folder: Path, scratch: Path, commands: dict[str, list[str]]) -> Iterator[dict[str, Server]]:
     """Start the servers on the first core; they are stopped by turns while another one is measured."""
     core = min(os.sched_getaffinity(0))
-    servers: dict[str, tuple[int, psutil.Popen]] = {}
+    servers: dict[str, Server] = {}
     try:
-        for port, kind in enumerate(kinds, start=18600):
+        for port, (kind, command) in enumerate(commands.items(), start=18600):
             served = _without_copy(folder, scratch) if kind == "tensorflow" else folder
-            words = [*SERVERS[kind], "--model_name", NAME, "--model_dir", str(served), "--http_port", str(port)]
-            environment = {**os.environ, **({"OTEL_EXPORTER_OTLP_ENDPOINT": otlp} if kind == "traced" else {})}
+            words = [*command, "--model_name", NAME, "--model_dir", str(served), "--http_port", str(port)]
+            began = time.monotonic()
             with (scratch / f"{kind}.log").open("wb") as log:
-                process = psutil.Popen(["taskset", "-c", str(core), *words], stdout=log, stderr=log, env=environment)
-            servers[kind] = port, process
-            _wait_ready(port, process, scratch / f"{kind}.log")
+                process = psutil.Popen(["taskset", "-c", str(core), *words], stdout=log, stderr=log)
+            servers[kind] = Server(kind, port, process)
+            _wait_ready(servers[kind], scratch / f"{kind}.log")
+            servers[kind] = Server(kind, port, process, time.monotonic() - began)
+            servers[kind].signal(signal.SIGSTOP)  # so that the next one starts alone
         yield servers
     finally:
-        for _, process in servers.values():
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        for _, process in servers.values():
-            process.wait(40)
+        for server in servers.values():
+            server.end()
 
 
-def _wait_ready(port: int, process: psutil.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 120
+def _wait_ready(server: Server, log: Path) -> None:
+    deadline, port, process = time.monotonic() + 120, server.port, server.process
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models/{NAME}"):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{server.paths[0]}"):
             return
-        time.sleep(0.2)
+        time.sleep(0.1)
     sys.exit(f"the server on port {port} did not start:\n{log.read_text()[-2000:]}")
 
 
-def _measure(
-    servers: dict[str, tuple[int, psutil.Popen]], seconds: int, rounds: int
-) -> dict[str, list[dict[str, float]]]:
+def _measure(servers: dict[str, Server], seconds: int, rounds: int) -> dict[str, list[dict[str, float]]]:
     results: dict[str, list[dict[str, float]]] = {kind: [] for kind in servers}
-    for _, process in servers.values():
-        process.suspend()
-    for number in range(rounds):
-        for kind in list(servers)[:: -1 if number % 2 else 1]:  # what grows meanwhile meets either of a pair
-            port, process = servers[kind]
-            process.resume()
-            _load(port, 2)
-            before = _cpu(process)
-            measured = _load(port, seconds)
-            cpu = (_cpu(process) - before) / measured.pop("requests") * 1e6
-            results[kind].append({**measured, "cpu": cpu, "rss": process.memory_info().rss / 2**20})
-            process.suspend()
+    for _ in range(rounds):
+        for kind, server in servers.items():
+            server.signal(signal.SIGCONT)
+            _load(server, 2)
+            results[kind].append({**_load(server, seconds), "rss": server.resident(), "ready": server.ready})
+            server.signal(signal.SIGSTOP)
             print(f"{kind}: {results[kind][-1]['rate']:.0f} requests/s", file=sys.stderr, flush=True)
     return results
 
 
-def _cpu(process: psutil.Popen) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _load(port: int, seconds: int) -> dict[str, float]:
+def _load(server: Server, seconds: int) -> dict[str, float]:
     core = max(os.sched_getaffinity(0))
-    url = f"http://127.0.0.1:{port}/v1/models/{NAME}:predict"
+    url = f"http://127.0.0.1:{server.port}{server.paths[1]}"
     command = ["taskset", "-c", str(core), "wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(HERE / "predict.lua"), url]
-    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
+    environment = {**os.environ, "BODY": server.kind}
+    output = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=seconds + 30, env=environment
+    ).stdout
     summary = json.loads(output.splitlines()[-1])
     if summary["failed"]:
         sys.exit(f"{summary['failed']} requests failed:\n{output}")

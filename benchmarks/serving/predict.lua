@@ -5,7 +5,15 @@ for index = 1, 784 do
 end
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
-wrk.body = '{"instances":[{"flatten_input":[' .. table.concat(pixels, ",") .. "]}]}"
+local list = "[" .. table.concat(pixels, ",") .. "]"
+local kind = os.getenv("BODY")
+if kind == "MLServer" then
+  wrk.body = '{"inputs":[{"name":"flatten_input","shape":[1,784],"datatype":"FP32","data":' .. list .. "}]}"
+elseif kind == "LitServe" then
+  wrk.body = '{"flatten_input":' .. list .. "}"
+else
+  wrk.body = '{"instances":[{"flatten_input":' .. list .. "}]}"
+end
 
 function done(summary, latency, requests)
   local errors = summary.errors

@@ -1,0 +1,1 @@
+"""What is compared, each in a process of its own: a JSON of settings in, JSON lines out."""

@@ -1,0 +1,74 @@
+"""Tune: seconds and core-seconds to a target validation accuracy, ours against three others, by turns for each seed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import child
+from benchmarks.record import Row, machine
+
+ARMS = {
+    "ours": "tune_ours",
+    "a process per trial, random search": "tune_processes",
+    "Optuna in one process": "tune_optuna",
+    "KerasTuner": "tune_keras",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", type=int, default=5, help="searches of each kind")
+    parser.add_argument("--target", type=float, default=0.90, help="validation accuracy at which a search ends")
+    parser.add_argument("--trials", type=int, default=12, help="at which a search ends that has not reached it")
+    parser.add_argument("--tune-epochs", type=int, default=3, help="of a trial; the six-parameter space has its own")
+    parser.add_argument("--train-fraction", type=float, default=0.2, help="of the images, for each trial")
+
+
+def data_folder() -> Path:
+    """Return the folder of Fashion-MNIST, checked and on a volume that all sections share."""
+    from hyperflow import datasets, volume
+
+    os.environ.setdefault(volume.ENVIRONMENT, str(Path(tempfile.gettempdir()) / f"hyperflow-bench-{os.getuid()}"))
+    return Path(datasets.load("auto", "fashion-mnist").path)
+
+
+def run(asked: argparse.Namespace) -> list[Row]:
+    """Measure; a row is one search."""
+    data, rows = str(data_folder()), []
+    precision = "bfloat16" if machine()["bfloat16"] else "float32"
+    arguments = {"epochs": asked.tune_epochs, "train_fraction": asked.train_fraction, "precision": precision}
+    seeds, trials, target = asked.seeds, asked.trials, asked.target
+    if asked.quick:
+        arguments, seeds, trials, target = {**arguments, "epochs": 2, "train_fraction": 0.03}, 1, 2, 0.5
+    for seed in range(seeds):
+        for space in ("two", "six"):
+            for name, module in ARMS.items():
+                settings = {
+                    "data_path": data,
+                    "arguments": arguments,
+                    "space": space,
+                    "seed": seed,
+                    "target": target,
+                    "trials": trials,
+                    "parallel": 2,
+                }
+                done = child.arm(module, settings)
+                found = done.lines[-1]
+                rows.append(
+                    {
+                        "name": name,
+                        "space": space,
+                        "seed": seed,
+                        "target": target,
+                        "reached": found["best"] >= target,
+                        "seconds": done.seconds,
+                        "core_seconds": done.core_seconds,
+                        "peak_mib": done.peak_mib,
+                        **found,
+                    }
+                )
+                print(f"tune: {rows[-1]}", file=sys.stderr, flush=True)
+    return rows
