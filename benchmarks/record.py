@@ -56,5 +56,5 @@ def machine() -> Row:
 
 def versions() -> dict[str, str]:
     """Return the versions of what is compared, as far as it is installed here."""
-    installed = {each.name.lower(): each.version for each in metadata.distributions() if each.name}
+    installed = {each.name.lower().replace("_", "-"): each.version for each in metadata.distributions() if each.name}
     return {name: installed[name] for name in PACKAGES if name in installed}

@@ -51,9 +51,9 @@ def network(arguments: Arguments, shape: tuple[int, ...], classes: int, steps: i
     total = steps * arguments.epochs
     rate = Triangle(arguments.learning_rate, int(total * recipe.warm_up), total)
     model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=arguments.weight_decay, beta_2=recipe.beta),
-        keras.losses.CategoricalCrossentropy(label_smoothing=recipe.smoothing), ["accuracy"],
-    )  # fmt: skip
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=arguments.weight_decay, beta_2=recipe.beta),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.smoothing),
+    )
     return model
 
 
