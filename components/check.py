@@ -94,6 +94,6 @@ def check(
     from hyperflow.parameters import Parameters
     from hyperflow.steps import begin, check
 
-    with begin("check", run_id, given) as step:
+    with begin("check", run_id) as step:
         check.run(step, Parameters.among(given))
     return "every parameter can work"

@@ -20,7 +20,6 @@ def decide(
     turn_timeout: int,
     approval: str,
     approval_timeout: int,
-    tracking_uri: str,
     verdict: dsl.Output[dsl.Markdown],
 ) -> str:
     """Compare the new model with a floor and, on the same test images, with the model now serving.
@@ -42,7 +41,7 @@ def decide(
     from hyperflow.specs import ModelRef
     from hyperflow.steps import begin, decide
 
-    with begin("decide", run_id, given) as step:
+    with begin("decide", run_id) as step:
         candidate = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)
         decision, text = decide.run(step, Parameters.among(given), candidate, data_path)
     with open(verdict.path, "w") as file:

@@ -14,8 +14,6 @@ def deploy(
     model_name: str,
     gpu_resource: str,
     image_pull_secret: str,
-    tracking_uri: str,
-    model_registry: str,
     serving_runtime: str,
     serving_image: str,
     serving_cpu: str,
@@ -47,7 +45,7 @@ def deploy(
     from hyperflow.specs import ModelRef
     from hyperflow.steps import begin, deploy
 
-    with begin("deploy", run_id, given) as step:
+    with begin("deploy", run_id) as step:
         model = ModelRef(model_path, step.run_id, accuracy, data_digest, best_parameters)
         endpoint = deploy.run(step, Parameters.among(given), model)
     return endpoint.url

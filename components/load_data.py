@@ -12,7 +12,6 @@ def load_data(
     run_id: str,
     data_source: str,
     dataset: str,
-    tracking_uri: str,
     about: dsl.Output[dsl.Dataset],
 ) -> NamedTuple("Outputs", [("data_path", str), ("digest", str)]):
     """Find the data set, verify it and put it on the volume, once.
@@ -31,7 +30,7 @@ def load_data(
     from hyperflow.parameters import Parameters
     from hyperflow.steps import begin, load_data
 
-    with begin("load_data", run_id, given) as step:
+    with begin("load_data", run_id) as step:
         loaded = load_data.run(step, Parameters.among(given))
     about.metadata.update(
         name=loaded.name, path=loaded.path, digest=loaded.digest, train_count=loaded.train_count,

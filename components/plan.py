@@ -20,7 +20,6 @@ def plan(
     parameter_servers: int,
     train_timeout: int,
     force: bool,
-    tracking_uri: str,
     deploy_timeout: int,
     best_parameters: dict,
     retune_every: int,
@@ -50,7 +49,7 @@ def plan(
     from hyperflow.parameters import Parameters
     from hyperflow.steps import begin, plan
 
-    with begin("plan", run_id, given) as step:
+    with begin("plan", run_id) as step:
         made, figures = plan.run(step, Parameters.among(given), data_path, reason.path)
     for name, value in figures.items():
         metrics.log_metric(name, value)

@@ -12,8 +12,6 @@ def predict(
     url: str,
     model_path: str,
     model_name: str,
-    tracking_uri: str,
-    model_registry: str,
     smoke_instances: int,
     smoke_accuracy_floor: float,
     smoke_p99_ms: float,
@@ -38,7 +36,7 @@ def predict(
     from hyperflow.specs import Endpoint, ModelRef
     from hyperflow.steps import begin, predict
 
-    with begin("predict", run_id, given) as step:
+    with begin("predict", run_id) as step:
         endpoint = Endpoint(model_name, url, ModelRef(model_path, step.run_id))
         result, promoted = predict.run(step, Parameters.among(given), endpoint, data_path, answers.path)
     metrics.log_metric("smoke-accuracy", result.accuracy)

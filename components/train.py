@@ -36,7 +36,6 @@ def train(
     image_pull_secret: str,
     queue: str,
     gang_scheduling: bool,
-    tracking_uri: str,
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
@@ -64,7 +63,7 @@ def train(
     from hyperflow.parameters import Parameters
     from hyperflow.steps import begin, train
 
-    with begin("train", run_id, given) as step:
+    with begin("train", run_id) as step:
         trained = train.run(step, Parameters.among(given), data_path, best_parameters, tuned, training.path)
     made, told = trained.model, trained.evaluation
     model.metadata.update(path=made.path, accuracy=made.accuracy, data=made.data, location=trained.location)

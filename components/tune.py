@@ -43,7 +43,6 @@ def tune(
     image_pull_secret: str,
     queue: str,
     gang_scheduling: bool,
-    tracking_uri: str,
     metrics: dsl.Output[dsl.Metrics],
     trials: dsl.Output[dsl.HTML],
 ) -> NamedTuple("Outputs", [("best_parameters", dict), ("best_value", float)]):
@@ -65,7 +64,7 @@ def tune(
     from hyperflow.parameters import Parameters
     from hyperflow.steps import begin, tune
 
-    with begin("tune", run_id, given) as step:
+    with begin("tune", run_id) as step:
         result = tune.run(step, Parameters.among(given), data_path, trials.path)
     metrics.log_metric(objective_metric, result.best.value)
     metrics.log_metric("trials", len(result.trials))

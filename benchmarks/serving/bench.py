@@ -1,6 +1,6 @@
 """Compare the predictor, by each of its runtimes, with two models on KServe's own server: a core for either side.
 
-    python -m benchmarks.serving.bench [--model_dir DIR] [--seconds 10] [--rounds 3]
+    python -m benchmarks.serving.bench [--model_dir DIR] [--seconds 10] [--rounds 3] [--servers onnx traced]
 
 The servers run one at a time, by turns, so that what else the machine does meets all of them alike; the figures are
 medians over the rounds. CPU is the server's own time a request, which other work on the machine changes least.
@@ -83,6 +83,11 @@ class Server:
         """Return the memory of all of them, in MiB; what they share counts for each."""
         return sum(process.memory_info().rss for process in self.tree()) / 2**20
 
+    def cpu(self) -> float:
+        """Return the seconds of a core that all of them have used."""
+        times = [process.cpu_times() for process in self.tree()]
+        return float(sum(each.user + each.system for each in times))
+
     def end(self) -> None:
         """End all of them, the first one in its own way."""
         processes = self.tree()
@@ -103,10 +108,9 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.model_dir or _untrained(Path(scratch))
-        with _all_running(folder, Path(scratch), SERVERS) as servers:
+        commands = {kind: SERVERS[kind] for kind in arguments.servers}
+        with _all_running(folder, Path(scratch), commands) as servers:
             results = _measure(servers, arguments.seconds, arguments.rounds)
-    if "traced" in results and not spans.spans:
-        sys.exit("no span has arrived: tracing was not on")
     return _report(results)
 
 
@@ -122,24 +126,38 @@ def rows(seconds: int, rounds: int, peer_folder: Path) -> list[dict[str, object]
 
 @contextlib.contextmanager
 def _all_running(folder: Path, scratch: Path, commands: dict[str, list[str]]) -> Iterator[dict[str, Server]]:
-    """Start the servers on the first core; they are stopped by turns while another one is measured."""
+    """Start the servers on the first core; they are stopped by turns while another one is measured.
+
+    Where one is traced and no span has arrived at the end, the process ends with an error.
+    """
     core = min(os.sched_getaffinity(0))
     servers: dict[str, Server] = {}
-    try:
-        for port, (kind, command) in enumerate(commands.items(), start=18600):
-            served = _without_copy(folder, scratch) if kind == "tensorflow" else folder
-            words = [*command, "--model_name", NAME, "--model_dir", str(served), "--http_port", str(port)]
-            began = time.monotonic()
-            with (scratch / f"{kind}.log").open("wb") as log:
-                process = psutil.Popen(["taskset", "-c", str(core), *words], stdout=log, stderr=log)
-            servers[kind] = Server(kind, port, process)
-            _wait_ready(servers[kind], scratch / f"{kind}.log")
-            servers[kind] = Server(kind, port, process, time.monotonic() - began)
-            servers[kind].signal(signal.SIGSTOP)  # so that the next one starts alone
-        yield servers
-    finally:
-        for server in servers.values():
-            server.end()
+    with collector() as spans:
+        try:
+            _start(servers, folder, scratch, commands, core, spans.url)
+            yield servers
+        finally:
+            for server in servers.values():
+                server.end()
+        if "traced" in servers and not spans.spans:
+            sys.exit("no span has arrived: tracing was not on")
+
+
+def _start(
+    servers: dict[str, Server], folder: Path, scratch: Path, commands: dict[str, list[str]], core: int, otlp: str
+) -> None:  # fmt: skip
+    """Add the servers to those that are there, so that whoever ends them knows each one that has begun."""
+    for port, (kind, command) in enumerate(commands.items(), start=18600):
+        served = _without_copy(folder, scratch) if kind == "tensorflow" else folder
+        words = [*command, "--model_name", NAME, "--model_dir", str(served), "--http_port", str(port)]
+        environment = {**os.environ, **({"OTEL_EXPORTER_OTLP_ENDPOINT": otlp} if kind == "traced" else {})}
+        began = time.monotonic()
+        with (scratch / f"{kind}.log").open("wb") as log:
+            process = psutil.Popen(["taskset", "-c", str(core), *words], stdout=log, stderr=log, env=environment)
+        servers[kind] = Server(kind, port, process)
+        _wait_ready(servers[kind], scratch / f"{kind}.log")
+        servers[kind] = Server(kind, port, process, time.monotonic() - began)
+        servers[kind].signal(signal.SIGSTOP)  # so that the next one starts alone
 
 
 def _wait_ready(server: Server, log: Path) -> None:
@@ -153,11 +171,15 @@ def _wait_ready(server: Server, log: Path) -> None:
 
 def _measure(servers: dict[str, Server], seconds: int, rounds: int) -> dict[str, list[dict[str, float]]]:
     results: dict[str, list[dict[str, float]]] = {kind: [] for kind in servers}
-    for _ in range(rounds):
-        for kind, server in servers.items():
+    for number in range(rounds):
+        for kind in list(servers)[:: -1 if number % 2 else 1]:  # what grows meanwhile meets either of a pair
+            server = servers[kind]
             server.signal(signal.SIGCONT)
             _load(server, 2)
-            results[kind].append({**_load(server, seconds), "rss": server.resident(), "ready": server.ready})
+            before = server.cpu()
+            measured = _load(server, seconds)
+            cpu = (server.cpu() - before) / measured.pop("requests") * 1e6
+            results[kind].append({**measured, "cpu": cpu, "rss": server.resident(), "ready": server.ready})
             server.signal(signal.SIGSTOP)
             print(f"{kind}: {results[kind][-1]['rate']:.0f} requests/s", file=sys.stderr, flush=True)
     return results

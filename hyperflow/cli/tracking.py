@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,8 +13,7 @@ from rich.markup import escape
 from hyperflow.cli.app import Debug, Volume, app, told, use_volume
 from hyperflow.cli.show import console
 from hyperflow.errors import HyperflowError, InvalidParameter
-from hyperflow.volume import notices, records
-from hyperflow.volume.records import Asked
+from hyperflow.volume import notices
 
 if TYPE_CHECKING:
     from hyperflow.runner import Request
@@ -73,11 +72,7 @@ def written_down(request: Request) -> Iterator[None]:
     """
     from hyperflow.steps import endings
 
-    def given() -> dict[str, Any]:
-        asked = records.read(request.run_id, Asked)
-        return {**(asked.values if asked else {}), **request.values}
-
-    with endings.after(request.run_id, given, _warn, last=True):
+    with endings.after(request.run_id, _warn, request.values, last=True):
         yield
 
 

@@ -46,7 +46,7 @@ class Request:
 def pipeline_of(run_id: str) -> Path | None:
     """Return the compiled pipeline that a run was started with, or None where there is no such run."""
     kept = records.read(run_id, Asked)
-    return Path(kept.pipeline) if kept else None
+    return Path(kept.pipeline) if kept and kept.pipeline else None
 
 
 def take_up(request: Request) -> Request:

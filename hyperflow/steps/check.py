@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from hyperflow import translation
 from hyperflow.engines import get_engine
 from hyperflow.parameters import Parameters
 from hyperflow.specs import ModelRef
 from hyperflow.steps.context import Step
 from hyperflow.volume import records
+from hyperflow.volume.records import Asked
 
 _MAY_TRAIN_ANEW = (
     "hyperband gives the best trials more epochs, and the trainer does not say whether it goes on from a checkpoint: "
@@ -16,8 +19,10 @@ _MAY_TRAIN_ANEW = (
 
 
 def run(current: Step, parameters: Parameters) -> None:
-    """Judge all that can be judged, and remember for which model."""
+    """Judge all that can be judged, and remember what was asked for."""
     judge(parameters, current.run_id)
+    if records.read(current.run_id, Asked) is None:  # a run of this machine has kept it before its first step
+        records.write(current.run_id, Asked(values=dict(vars(parameters)), started=time.time()))
     current.keep(records.Check(model_name=parameters.model_name))
 
 

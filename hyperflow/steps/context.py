@@ -6,11 +6,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
 
 from hyperflow import progress, translation
 from hyperflow.errors import Cancelled, HyperflowError
@@ -51,13 +49,12 @@ class Step:
 
 
 @contextmanager
-def begin(stage: str, run_id: str, given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Step]:
+def begin(stage: str, run_id: str) -> Iterator[Step]:
     """Run a step's body: time it, keep its record, and end the process with one clear message if it fails.
 
     Args:
         stage: The step's name.
         run_id: KFP's id of the run; HYPERFLOW_RUN_ID wins over it.
-        given: The inputs; what is done at the step's end is switched on by some of them.
 
     Raises:
         SystemExit: The body raised an error of ours, which has been printed.
@@ -67,7 +64,7 @@ def begin(stage: str, run_id: str, given: Mapping[str, Any] = MappingProxyType({
     try:
         current = Step(stage, os.environ.get(RUN_ID) or run_id)
         check_run_id(current.run_id)
-        with endings.after(current.run_id, lambda: given, _warn):
+        with endings.after(current.run_id, _warn):
             with traced(stage, current.run_id), translation.refusals():
                 yield current
             if current.record:

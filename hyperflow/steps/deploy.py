@@ -18,7 +18,7 @@ def run(current: Step, parameters: Parameters, model: ModelRef) -> Endpoint:
     with turn.ends_on_failure(parameters.model_name, current.run_id):
         if decided := records.read(current.run_id, records.Decide):
             turn.nothing_else_has_gone_live(current.run_id, parameters.model_name, decided)
-        spec = registration.labelled(translation.serve_spec(parameters, current.run_id, model), parameters)
+        spec = registration.labelled(translation.serve_spec(parameters, current.run_id, model))
         endpoint = get_engine().serve(spec)
     current.keep(records.Deploy(endpoint=endpoint, uri=get_engine().uri(spec)))
     current.say(f"{endpoint.name} answers at {endpoint.url}; look at {endpoint.location}")

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from hyperflow import volume
 from hyperflow.errors import Cancelled, HyperflowError
 from hyperflow.volume import notices, paths, records, runs
-from hyperflow.volume.records import Asked, Check
+from hyperflow.volume.records import Asked
 
 SECONDS, TOTAL = 5.0, 15.0
 """How long an ending may wait for one answer, and for all of them; one that was stopped has SECONDS for all."""
@@ -65,14 +66,14 @@ ENDINGS = (
 
 @contextmanager
 def after(
-    run_id: str, given: Callable[[], Mapping[str, Any]], warn: Callable[[str], None], *, last: bool = False
+    run_id: str, warn: Callable[[str], None], given: Mapping[str, Any] = MappingProxyType({}), *, last: bool = False
 ) -> Iterator[None]:  # fmt: skip
-    """Do what is wanted once the block has ended; an error of the block stays the error.
+    """Do what the run asked for once the block has ended; an error of the block stays the error.
 
     Args:
-        run_id: The run.
-        given: Returns the parameters; asked when the block has ended.
+        run_id: The run. One that was refused, of which nothing is kept, asked for nothing.
         warn: Called with each warning.
+        given: Parameters that go before those that are kept.
         last: Whether nothing follows that could do it. What fails, or completes the run, is taken for the last too.
     """
     state = ""
@@ -85,16 +86,12 @@ def after(
         state = "FAILED"
         raise
     finally:
-        values = given()
-        wanted = [ending for ending in ENDINGS if values.get(ending.parameter)]
-        for ending in wanted if _has_begun(run_id) else ():
-            if state or last or runs.is_complete(run_id) or _is_due(ending, run_id):
-                _carry_out(ending, run_id, str(values[ending.parameter]), state, warn)
-
-
-def _has_begun(run_id: str) -> bool:
-    """Tell whether anything is known of a run; of one that was refused nothing is."""
-    return bool(records.read(run_id, Check) or records.read(run_id, Asked))
+        asked = records.read(run_id, Asked)
+        values = {**asked.values, **given} if asked else {}
+        for ending in ENDINGS:
+            address = values.get(ending.parameter)
+            if address and (state or last or runs.is_complete(run_id) or _is_due(ending, run_id)):
+                _carry_out(ending, run_id, str(address), state, warn)
 
 
 def _is_due(ending: Ending, run_id: str) -> bool:

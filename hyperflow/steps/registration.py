@@ -8,21 +8,22 @@ from dataclasses import replace
 
 from hyperflow.engines import get_engine
 from hyperflow.errors import HyperflowError
-from hyperflow.parameters import Parameters
 from hyperflow.specs import ServeSpec
 from hyperflow.steps import endings
-from hyperflow.volume import notices
+from hyperflow.volume import notices, records
+from hyperflow.volume.records import Asked
 
 _SUBJECT = "labels"
 
 
-def labelled(spec: ServeSpec, parameters: Parameters) -> ServeSpec:
-    """Register a model, and give it the labels by which its service names it; without a registry nothing is done.
+def labelled(spec: ServeSpec) -> ServeSpec:
+    """Register a model where its run asks for that, and give it the labels by which its service names it.
 
     Where the registry does not do, it is a warning, and the service has no such labels. The step's end tries again to
     register it.
     """
-    address = parameters.model_registry
+    asked = records.read(spec.run_id, Asked)
+    address = asked.values.get("model_registry") if asked else None
     if not address:
         return spec
     warning = ""

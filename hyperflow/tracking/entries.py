@@ -168,7 +168,7 @@ def _parameters(asked: Asked | None, kept: Records) -> dict[str, str]:
 
 def _tags(run_id: str, asked: Asked | None, kept: Records, found: Tune | None) -> dict[str, str]:
     made = {RUN: run_id, "hyperflow.version": hyperflow.__version__, "hyperflow.folder": str(volume.run_path(run_id))}
-    if asked:
+    if asked and asked.pipeline:
         made["mlflow.source.name"] = Path(asked.pipeline).name
     if kept.load_data:
         data = kept.load_data.dataset

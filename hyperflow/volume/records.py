@@ -40,17 +40,17 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked(Record):
-    """What a run on this machine was asked for; kept before its first step, and as long as the run is.
+    """What a run was asked for; kept before anything is made, and as long as the run is.
 
     Args:
-        pipeline: The compiled pipeline.
-        values: Every parameter of it.
+        values: Every parameter of its pipeline.
+        pipeline: The compiled pipeline, where the run is one of this machine.
     """
 
     stage: ClassVar[str] = "asked"
 
-    pipeline: str
     values: Mapping[str, Any]
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

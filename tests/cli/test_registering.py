@@ -13,7 +13,8 @@ import pytest
 from hyperflow import volume
 from hyperflow.steps import endings
 from hyperflow.tracking.registry import Registry
-from hyperflow.volume import notices
+from hyperflow.volume import notices, records
+from hyperflow.volume.records import Asked
 from tests.cli.test_tracking import call
 from tests.tracking import life
 from tests.tracking.mlflow import serving
@@ -74,7 +75,8 @@ def test_fault_is_a_warning_that_names_the_command_which_mends_it(
     monkeypatch.setattr(endings, "SECONDS", 0.5)
     right, warnings = server.url, list[str]()
     fault(server)
-    with endings.after(RUN, lambda: {"model_registry": server.url}, warnings.append):
+    records.write(RUN, Asked(values={"model_registry": server.url}))
+    with endings.after(RUN, warnings.append):
         done = True
     assert done
     (warning,) = warnings
@@ -103,7 +105,7 @@ def test_sync_without_a_server_or_a_run(server: ModelRegistry) -> None:
 def test_off_nothing_is_imported() -> None:
     program = (
         "import sys; from hyperflow.steps import deploy, predict, endings\n"
-        f"with endings.after({RUN!r}, lambda: {{'model_registry': ''}}, print): pass\n"
+        f"with endings.after({RUN!r}, print): pass\n"
         "print([name for name in sys.modules if name.startswith('hyperflow.tracking')])"
     )
     done = subprocess.run([sys.executable, "-c", program], env=os.environ, text=True, capture_output=True, timeout=120)

@@ -42,9 +42,9 @@ def api() -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["submit", "--set", "epochs=0"], "epochs"),
+        (["submit", "--set", "epochs=-1"], "epochs"),
         (["submit", "--set", "algorithm=magic"], "algorithm"),
-        (["schedule", "--every", "6h", "--set", "epochs=0"], "epochs"),
+        (["schedule", "--every", "6h", "--set", "epochs=-1"], "epochs"),
         (["schedule"], "--cron"),
         (["schedule", "--cron", "0 3 * * *"], "--cron"),
     ],

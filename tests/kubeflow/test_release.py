@@ -113,7 +113,8 @@ def test_nothing_is_deployed_where_the_token_cannot_be_read(
 
 def deploys(run_id: str, registry: str) -> Step:
     step = Step("deploy", run_id)
-    deploy.run(step, Parameters.complete({"model_name": "m", "model_registry": registry}), model(run_id))
+    records.write(run_id, records.Asked(values={"model_registry": registry}))
+    deploy.run(step, Parameters.complete({"model_name": "m"}), model(run_id))
     return step
 
 

@@ -111,11 +111,13 @@ def test_the_secrets_are_optional_files_of_the_steps_that_need_them(pipeline: tu
         assert mounted == {"hyperflow-mlflow"} | asking | loading
 
 
-def test_every_step_is_told_of_the_mlflow_server(pipeline: tuple[dict[str, Any], Any]) -> None:
-    assert pipeline[0]["root"]["inputDefinitions"]["parameters"]["tracking_uri"]["defaultValue"] == ""
-    for name, task in tasks(pipeline[0]).items():
-        given = task["inputs"]["parameters"]["tracking_uri"]["componentInputParameter"]
-        assert given in ("tracking_uri", "pipelinechannel--tracking_uri"), name
+def test_check_alone_is_told_of_servers_beside_the_run_and_keeps_that_for_all(
+    pipeline: tuple[dict[str, Any], Any],
+) -> None:
+    for parameter in ("tracking_uri", "model_registry"):
+        assert pipeline[0]["root"]["inputDefinitions"]["parameters"][parameter]["defaultValue"] == ""
+        steps = {name for name, task in tasks(pipeline[0]).items() if parameter in str(task["inputs"]["parameters"])}
+        assert steps == {"check"}
 
 
 def test_nothing_is_installed_at_run_time(pipeline: tuple[dict[str, Any], Any]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from hyperflow import volume
 from hyperflow.steps import endings
 from hyperflow.volume import notices, paths, records
+from hyperflow.volume.records import Asked
 from tests.tracking import volumes
 from tests.tracking.mlflow import Held, Mlflow, basic, serving
 from tests.tracking.volumes import RUN
@@ -25,7 +27,7 @@ from hyperflow.errors import DataError
 from hyperflow.steps import begin
 from hyperflow.volume import records
 stage, what, uri = sys.argv[1:4]
-with begin(stage, "20260301-120000-ab12", {"tracking_uri": uri}) as step:
+with begin(stage, "20260301-120000-ab12") as step:
     if what == "fail":
         raise DataError("the data set is damaged")
     if what == "break":
@@ -34,6 +36,7 @@ with begin(stage, "20260301-120000-ab12", {"tracking_uri": uri}) as step:
         print("waits", flush=True)
         time.sleep(60)
     if what == "check":
+        records.write(step.run_id, records.Asked(values={"tracking_uri": uri}, started=time.time()))
         step.keep(records.Check(model_name="fashion"))
 print([name for name in sys.modules if name.startswith(("hyperflow.tracking", "mlflow"))])
 """
@@ -51,6 +54,10 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def start(what: str, uri: str, stage: str = "train", **environment: str) -> subprocess.Popen[str]:
+    if stage != "check":
+        asked = records.read(RUN, Asked)
+        assert asked
+        records.write(RUN, replace(asked, values={**volumes.VALUES, "tracking_uri": uri}))
     command = [sys.executable, "-c", PROGRAM, stage, what, uri]
     return subprocess.Popen(
         command, env={**os.environ, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -64,9 +71,11 @@ def step(what: str, uri: str, stage: str = "train", **environment: str) -> tuple
 
 
 def as_on_a_cluster(until: str) -> None:
-    """Leave what the steps up to one have left; what a run here was asked for is not there."""
+    """Leave what the steps up to one have left; there is no compiled pipeline and no report there."""
     volumes.write(until=until, report=False)
-    (paths.step_records(RUN) / "asked.json").unlink()
+    asked = records.read(RUN, Asked)
+    assert asked
+    records.write(RUN, replace(asked, pipeline=""))
 
 
 def due() -> None:
