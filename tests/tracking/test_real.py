@@ -15,7 +15,9 @@ import pytest
 
 from hyperflow import metrics
 from tests.runner.laptop import Laptop, laptop, wait_for
+from tests.tracking.mlflow import serving
 from tests.tracking.real import Real, running
+from tests.tracking.registry import ModelRegistry
 
 __all__ = ["laptop"]
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
@@ -136,6 +138,24 @@ def test_run_that_is_killed_in_its_search_and_gone_on_with(laptop: Laptop, serve
     code, output = laptop.again(*words)
     assert code == 0, output
     assert_same(laptop, "killed", server, "killed")
+
+
+def test_run_that_is_killed_after_each_of_its_steps(laptop: Laptop, server: Real) -> None:
+    with serving(ModelRegistry()) as registry:
+        values = ["model_name=often", f"tracking_uri={server.url}", f"model_registry={registry.url}"]
+        for stage in ("check", "load_data", "tune", "train", "decide", "deploy"):
+            process = laptop.start("run", "--run-id", "often", values=values)
+            ended = laptop.volume / "runs" / "often" / "steps" / f"{stage}.json"
+            wait_for(lambda: ended.exists() or process.poll() is not None)  # noqa: B023 — called here and now
+            laptop.kill(process)
+            laptop.assert_nothing_runs()
+        code, output = laptop.call("run", "--run-id", "often", values=values)
+        assert code == 0, output
+        assert_same(laptop, "often", server, "often")
+        (version,) = registry.held["versions"].values()
+        assert (version["name"], version["state"]) == ("often", "LIVE")
+        assert version["customProperties"]["hyperflow.stage"]["string_value"] == "serving"
+        assert [len(registry.held[kind]) for kind in ("registered_models", "artifacts")] == [1, 1]
 
 
 def text(path: Path) -> str:
