@@ -12,6 +12,7 @@ from benchmarks.record import Row
 
 NAMES = {
     "onnx": "ours",
+    "traced": "ours, sending traces",
     "tensorflow": "ours, without an ONNX copy",
     "constant": "KServe's server, a constant",
     "naive": "KServe's server, naive model",

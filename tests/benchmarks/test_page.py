@@ -24,7 +24,15 @@ LEVELS = {"to_0.90": 10.0, "to_0.92": 20.0, "to_0.93": None, "to_0.94": None}
 ROWS: dict[str, list[record.Row]] = {
     "run": [
         {"what": "command", "name": "import kfp", "times": 5, "seconds": 0.75, "peak_mib": 90.0},
-        {"what": "run", "number": 0, "seconds": 106.0, "core_seconds": 190.0, "stages": {"tune": 20.2, "train": 78.6}},
+        {
+            "what": "run",
+            "number": 0,
+            "seconds": 106.0,
+            "core_seconds": 190.0,
+            "trainers": 95.4,
+            "test_accuracy": 0.93,
+            "stages": {"tune": 20.2, "train": 78.6},
+        },
         {"what": "process", "number": 0, "name": "hyperflow.engines.local.warm", "peak_mib": 512.0},
     ],
     "train": [
@@ -68,6 +76,7 @@ def test_every_figure_is_in_its_row(folder: Path) -> None:
     assert cells["two-parameters-ours"][1:4] == ["25", "36", "2 of 2"]
     assert cells["training-ours-float32"][1:6] == ["9,000", "0.4", "10", "20", "—"]
     assert cells["a-run-whole-run"][1] == "106"
+    assert cells["a-run-share-that-is-not-the-trainers-own"][1] == "0.1"
     assert "Not measured yet" not in text
 
 
