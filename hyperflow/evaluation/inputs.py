@@ -146,4 +146,5 @@ def _tail(statistic: float, effective: float) -> float:
     scaled = (root + 0.12 + 0.11 / root) * statistic
     if scaled < 0.2:  # the series alternates without end there, and the probability is 1 to 12 digits
         return 1.0
-    return min(1.0, max(0.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))))
+    series = sum((-1.0) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
+    return min(1.0, max(0.0, 2 * series))

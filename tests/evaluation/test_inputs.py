@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hyperflow.evaluation import inputs
 from hyperflow.serving.payloads import REQUEST, RESPONSE, Event, Folder
+from tests.serving import models
+from tests.serving.predictor import NAME, Predictor
 
 PIXELS = 784
 
@@ -91,3 +94,27 @@ def test_no_more_is_read_than_is_looked_at(tmp_path: Path, monkeypatch: pytest.M
     assert len(inputs.read(tmp_path, PIXELS)) == 5
     monkeypatch.setattr(inputs, "MOST_BYTES", 100)
     assert len(inputs.read(tmp_path, PIXELS)) == 0
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_what_a_real_predictor_logged_is_judged(tmp_path: Path, inverted: bool) -> None:
+    folder, kept = models.save(models.Network(), tmp_path / "model", onnx_copy=True), tmp_path / "kept"
+    sent = 255 - _draw(5, 200) if inverted else _draw(5, 200)
+    (tmp_path / "p").mkdir()
+    running = Predictor(tmp_path / "p", folder, f"--log_payloads={kept}")
+    try:
+        for part in sent.reshape(4, 50, PIXELS):
+            v1 = {"instances": [{"flatten_input": each.tolist()} for each in part[:25]]}
+            head = json.dumps(_v2(part[25:], parameters={"binary_data_size": 25 * PIXELS})).encode()
+            length = {"inference-header-content-length": str(len(head))}
+            url = f"{running.url}/v1/models/{NAME}:predict"
+            httpx.post(url, json=v1).raise_for_status()
+            url = f"{running.url}/v2/models/{NAME}/infer"
+            httpx.post(url, content=head + part[25:].tobytes(), headers=length).raise_for_status()
+    finally:
+        assert running.stop() == 0, running.log
+    logged = inputs.read(kept, PIXELS)
+    assert (logged[::-1] == sent.reshape(200, PIXELS)).all()
+    found = inputs.measure(logged, _draw(1000, 2000))
+    assert found is not None
+    assert (found.p_value < 1e-6) == inverted
