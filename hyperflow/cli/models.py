@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -20,7 +21,7 @@ from hyperflow import volume
 from hyperflow.cli import show
 from hyperflow.cli.app import Debug, Volume, app, told, use_volume
 from hyperflow.cli.show import console
-from hyperflow.errors import InvalidParameter, Unavailable
+from hyperflow.errors import InvalidParameter, JobFailed, Unavailable
 from hyperflow.volume import cards, paths
 
 if TYPE_CHECKING:
@@ -104,6 +105,37 @@ def predict(
             console.print(f"written to {report}", highlight=False)
         card = cards.read(Path(endpoint.model.path))
         smoke.judge(result, accuracy_floor, p99_ms, card.accuracy if card else 0.0)
+
+
+@app.command()
+def drift(
+    payloads: Annotated[
+        Path, typer.Argument(help="Folder into which a predictor logs its payloads.", exists=True, file_okay=False)
+    ],
+    dataset: Annotated[str, typer.Option(help="The data set that the model learnt from, on the volume.")] = DEFAULT,
+    most: Annotated[float, typer.Option(help="Most that the statistic may be.", min=0, max=1)] = 1.0,
+    folder: Volume = None,
+    debug: Debug = False,
+) -> None:
+    """Compare the pictures that users sent last with those a model learnt from; exit 1 where they differ too much.
+
+    The statistic is the largest of two-sample Kolmogorov-Smirnov tests in 16 random projections of the pixels: 0 for
+    equal distributions, 1 for ones that share nothing. The payloads are those of `--log_payloads FOLDER`.
+    """
+    from hyperflow import datasets
+    from hyperflow.evaluation import inputs
+
+    with told(debug):
+        use_volume(folder)
+        known = datasets.newest(dataset)
+        if known is None:
+            what, why = f"the volume has no data set {dataset!r}", f"{volume.root()} was looked at"
+            raise Unavailable(what, why, "give --dataset or --folder; `hyperflow run` puts data sets on a volume")
+        found = inputs.measure(inputs.read(payloads, math.prod(known.shape)), known.images("train"))
+        console.print(found.text, highlight=False)
+        if found.statistic > most:
+            what = f"what users send is not what {dataset} has"
+            raise JobFailed(what, f"the statistic is {found.statistic:.3f}, and --most is {most:g}", inputs.REMEDY)
 
 
 def served_here(name: str) -> Endpoint:

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperflow.errors import DataError, Unavailable
+
 MOST_INPUTS = 2000
 """Most pictures that are looked at, the newest."""
 LEAST_INPUTS = 100
@@ -26,6 +28,8 @@ LEAST_INPUTS = 100
 MOST_BYTES = 64 * 2**20
 """Most bytes that are read of the log, from its end."""
 DIMENSIONS = 16
+REMEDY = "look at what was sent; if it is right, label some of it and train with it"
+"""What to do where the inputs have drifted."""
 
 _REQUEST = "org.kubeflow.serving.inference.request"
 _TYPES = {"UINT8": "<u1", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
@@ -49,16 +53,29 @@ class InputDrift:
     statistic: float
     p_value: float
 
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        return (
+            f"{self.inputs} pictures: statistic {self.statistic:.3f} (p {self.p_value:.2g}), "
+            f"brightness {self.mean_shift:+.1f} and spread {self.spread_shift:+.1f} of 255"
+        )
 
-def measure(inputs: NDArray[Any], reference: NDArray[Any]) -> InputDrift | None:
-    """Compare pictures with those of the training set; None for too few to say anything.
+
+def measure(inputs: NDArray[Any], reference: NDArray[Any]) -> InputDrift:
+    """Compare pictures with those of the training set.
 
     Args:
         inputs: Pixels 0 to 255, one picture a row in any shape.
         reference: The same of the training set; of more than MOST_INPUTS some are taken, evenly.
+
+    Raises:
+        DataError: There are too few to say anything.
     """
-    if len(inputs) < LEAST_INPUTS or len(reference) < LEAST_INPUTS:
-        return None
+    fewest = min(len(inputs), len(reference))
+    if fewest < LEAST_INPUTS:
+        why = f"by chance alone so few look unlike the others; there must be {LEAST_INPUTS}"
+        raise DataError(f"{fewest} pictures are too few to compare", why, "wait for more, or log a larger share")
     told = reference[:: math.ceil(len(reference) / MOST_INPUTS)]
     sent, known = (each.reshape(len(each), -1).astype(np.float64) for each in (inputs[:MOST_INPUTS], told))
     directions = np.random.default_rng(0).standard_normal((known.shape[1], DIMENSIONS)) / math.sqrt(DIMENSIONS)
@@ -79,6 +96,9 @@ def read(folder: Path, pixels: int) -> NDArray[np.float64]:
     Args:
         folder: Where the predictor logs; one that is not there has no pictures.
         pixels: Numbers that a picture has.
+
+    Raises:
+        Unavailable: A file of the log is somebody else's alone.
     """
     found: list[NDArray[np.float64]] = []
     for line in _lines(folder):
@@ -96,8 +116,11 @@ def _lines(folder: Path) -> Iterator[bytes]:
                 size = log.seek(0, 2)
                 log.seek(max(0, size - left))
                 text = log.read(left)
-        except OSError:  # deleted, or not ours to read
+        except FileNotFoundError:  # deleted meanwhile
             continue
+        except OSError as error:
+            remedy = "read it as the user that the predictor runs as"
+            raise Unavailable(f"{file} cannot be read", error.strerror or str(error), remedy) from error
         left -= len(text)
         yield from reversed(text.split(b"\n"))
         if left <= 0:

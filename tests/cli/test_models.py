@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hyperflow.datasets.idx import read_idx, write_idx
+from hyperflow.serving.payloads import REQUEST, Event, Folder
 from tests.runner.laptop import SMALL, Laptop
 
 FIVE = ("dataset=five", "model_name=five", "max_trials=1", "epochs=2")
@@ -52,6 +53,26 @@ def test_model_is_asked_about_the_data_it_was_made_from(served: Laptop) -> None:
     assert code == 2
     assert "'--dataset' cannot be 'fashion-mnist'" in output
     assert "give five, which the model was made from" in output
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_pictures_that_users_sent_are_compared_with_the_data(served: Laptop, tmp_path: Path, inverted: bool) -> None:
+    images = read_idx(SMALL / "t10k-images-idx3-ubyte.gz")[read_idx(SMALL / "t10k-labels-idx1-ubyte.gz") < 5]
+    sent = (255 - images if inverted else images).tolist()
+    body = json.dumps({"instances": sent}).encode()
+    assert Folder(tmp_path, 2**26).write(Event({"id": "1", "type": REQUEST}, "application/json", body))
+    code, output = served.again("drift", str(tmp_path), "--dataset", "five", "--most", "0.3")
+    assert f"{len(sent)} pictures: statistic " in output
+    assert code == int(inverted), output
+    if inverted:
+        assert "error: what users send is not what five has" in output
+
+
+def test_nothing_is_said_of_too_few_pictures_or_of_unknown_data(served: Laptop, tmp_path: Path) -> None:
+    code, output = served.again("drift", str(tmp_path), "--dataset", "five")
+    assert (code, "0 pictures are too few" in output) == (1, True), output
+    code, output = served.again("drift", str(tmp_path))
+    assert (code, "the volume has no data set 'fashion-mnist'" in output) == (1, True), output
 
 
 def test_answers_about_other_classes_are_refused(served: Laptop) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hyperflow.errors import DataError
 from hyperflow.evaluation import inputs
 from hyperflow.serving.payloads import REQUEST, RESPONSE, Event, Folder
 from tests.serving import models
@@ -40,7 +41,7 @@ def _v2(pictures: NDArray[Any], **more: Any) -> dict[str, Any]:
 def test_the_same_distribution_seldom_drifts() -> None:
     reference = _draw(1000, 2000)
     found = [inputs.measure(_draw(seed, 300), reference) for seed in range(20)]
-    assert sum(each is not None and each.p_value < 0.01 for each in found) <= 1
+    assert sum(each.p_value < 0.01 for each in found) <= 1
 
 
 @pytest.mark.parametrize("change", ["inverted", "noisy"])
@@ -49,13 +50,13 @@ def test_changed_pictures_drift(change: str) -> None:
     noise = np.random.default_rng(2).normal(60, 60, sent.shape)
     sent = 255 - sent if change == "inverted" else np.clip(sent + noise, 0, 255)
     found = inputs.measure(sent, _draw(1000, 2000))
-    assert found is not None
     assert found.p_value < 1e-6
     assert found.mean_shift > 20
 
 
 def test_too_few_say_nothing() -> None:
-    assert inputs.measure(_draw(0, inputs.LEAST_INPUTS - 1), _draw(1, 500)) is None
+    with pytest.raises(DataError, match="99 pictures are too few"):
+        inputs.measure(_draw(0, inputs.LEAST_INPUTS - 1), _draw(1, 500))
 
 
 def test_every_form_of_request_is_read(tmp_path: Path) -> None:
@@ -116,5 +117,4 @@ def test_what_a_real_predictor_logged_is_judged(tmp_path: Path, inverted: bool) 
     logged = inputs.read(kept, PIXELS)
     assert (logged[::-1] == sent.reshape(200, PIXELS)).all()
     found = inputs.measure(logged, _draw(1000, 2000))
-    assert found is not None
     assert (found.p_value < 1e-6) == inverted
