@@ -146,7 +146,7 @@ class TestParameters:
         ("value", "words"),
         [
             ("epoch=3", ["'epoch'", "epochs"]),
-            ("epochs=0", ["'epochs'", "from 1"]),
+            ("epochs=-1", ["'epochs'", "from 0 up to 10000"]),
             ('search_space={"x": {"type": "double", "min": 2, "max": 1}}', ["search_space[x].min", "max"]),
             ("algorithm=grid", ["search_space[dropout_rate].step"]),
         ],
@@ -182,7 +182,7 @@ class TestTrainers:
         assert_refused(laptop, code, output, "'/no/such/python3.99'")
 
     def test_debug_shows_the_traceback(self, laptop: Laptop) -> None:
-        code, output = laptop.call("run", "--debug", values=["epochs=0"])
+        code, output = laptop.call("run", "--debug", values=["epochs=-1"])
         assert code != 0
         assert "Traceback" in output
 
