@@ -139,7 +139,10 @@ BAD = Dimension("nan", "discrete", values=(0, 1, 2))
 
 def test_trials_without_a_finite_value_are_never_the_best(world: World) -> None:
     space = (Dimension("x", "discrete", values=(0.3, 0.9)), BAD)
-    spec = tuning(search_space=space, algorithm=Algorithm("grid"), max_trials=6, max_failed_trials=5, timeout=240)
+    spec = tuning(
+        search_space=space, algorithm=Algorithm("grid"), max_trials=6, max_failed_trials=6, timeout=240,
+        trainer=trainer(pause=0.5),  # long enough for Katib's collector to find the process, whatever else runs here
+    )  # fmt: skip
     result = world.engine.tune(spec)
     assert result.best.parameters == {"x": 0.3, "nan": 0}
     assert result.best.value == pytest.approx(accuracy(0.3))
