@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +35,7 @@ def test_cluster_of_kubeconfig_is_asked_what_it_admits(tmp_path: Path) -> None:
     need(OPERATOR, KSERVE)
     cluster = machinery().cluster
     said = run_tests(cluster.kubeconfig, tmp_path, "tests/cluster/test_admission.py", "tests/cluster/test_training.py")
-    assert re.search(r"= [1-9]\d* passed, 4 skipped in ", said), said
+    assert "28 passed, 4 skipped" in said
     assert f"asked what it admits: {cluster.url}" in said
 
 
@@ -47,7 +46,7 @@ def test_without_binaries_and_with_a_cluster_that_is_away_all_is_left_out(tmp_pa
         "{server: 'http://127.0.0.1:9'}}], contexts: [{name: away, context: {cluster: away, user: nobody}}]}"
     )
     said = run_tests(kubeconfig, tmp_path, "tests/cluster/test_admission.py")
-    assert re.search(r"= [1-9]\d* skipped in ", said), said
+    assert "31 skipped" in said
     assert "Connection refused" in said
     assert "not here: etcd, kube-apiserver" in said
 
