@@ -141,7 +141,7 @@ def test_trials_without_a_finite_value_are_never_the_best(world: World) -> None:
     space = (Dimension("x", "discrete", values=(0.3, 0.9)), BAD)
     spec = tuning(
         search_space=space, algorithm=Algorithm("grid"), max_trials=6, max_failed_trials=5, timeout=240,
-        trainer=trainer(pause=3),  # of a shorter trial Katib's collector now and then finds no process, and no values
+        trainer=trainer(pause=3),  # a very short trial can end before its collector starts
     )  # fmt: skip
     result = world.engine.tune(spec)
     assert result.best.parameters == {"x": 0.3, "nan": 0}
