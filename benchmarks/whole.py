@@ -16,6 +16,7 @@ import psutil
 
 from benchmarks import child
 from benchmarks.record import Row
+from hyperflow.volume.paths import EVALUATION
 
 HYPERFLOW = [sys.executable, "-m", "hyperflow"]
 COMMANDS = {
@@ -74,9 +75,10 @@ def _came_to(run: Path) -> tuple[Row, float]:
     Trials run two at a time by default, so their seconds count half; what that misses is not counted as theirs.
     """
     summary = json.loads((run / "summary.json").read_text())
-    tune, train = (json.loads((run / "steps" / f"{stage}.json").read_text()) for stage in ("tune", "train"))
+    tune = json.loads((run / "steps" / "tune.json").read_text())
     trials = sum(trial["seconds"] for trial in tune["trials"]) / min(2, len(tune["trials"]))
-    return summary, trials + train["evaluation"]["seconds"]
+    training = json.loads((Path(summary["model_path"]) / "1" / EVALUATION).read_text())
+    return summary, trials + training["seconds"]
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ the unpacked contents, and of class names where the source has them, so it does 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -48,7 +49,7 @@ class Dataset(DataRef):
         Raises:
             DataError: The file is damaged.
         """
-        images = read_idx(Path(self.path) / f"{_images(split)}.gz")
+        images = _read(Path(self.path) / f"{_images(split)}.gz")
         return images if self.shape[2] > 1 else images.reshape(-1, *self.shape[:2])
 
     def labels(self, split: Split) -> Bytes:
@@ -57,7 +58,39 @@ class Dataset(DataRef):
         Raises:
             DataError: The file is damaged.
         """
-        return read_idx(Path(self.path) / f"{_labels(split)}.gz")
+        return _read(Path(self.path) / f"{_labels(split)}.gz")
+
+
+_kept: dict[Path, tuple[tuple[int, int], Bytes]] = {}
+
+
+def keep(path: str) -> None:
+    """Unpack the training set of a data set, once: this process, and all that are forked from it, share the memory.
+
+    Raises:
+        DataError: The folder is not a data set's, or a file in it is missing or damaged.
+    """
+    files = [Path(path) / f"{name}.gz" for name in (_images("train"), _labels("train"))]
+    if any(_found(file) is None for file in files):
+        open_dataset(path)
+        _kept.update({file: (_state(file), read_idx(file)) for file in files})
+
+
+def _read(file: Path) -> Bytes:
+    found = _found(file)
+    return read_idx(file) if found is None else found
+
+
+def _found(file: Path) -> Bytes | None:
+    with contextlib.suppress(OSError):
+        state, content = _kept.get(file, (None, None))
+        return content if state and _state(file) == state else None
+    return None
+
+
+def _state(file: Path) -> tuple[int, int]:
+    about = file.stat()
+    return about.st_mtime_ns, about.st_size
 
 
 def load(source: str, dataset: str) -> Dataset:

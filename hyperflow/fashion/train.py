@@ -23,7 +23,7 @@ import tensorflow as tf
 
 import hyperflow
 from hyperflow import metrics
-from hyperflow.datasets import Split, open_dataset
+from hyperflow.datasets import Split, keep, open_dataset
 from hyperflow.datasets.idx import Bytes
 from hyperflow.errors import DataError, HyperflowError, InvalidParameter
 from hyperflow.fashion import checkpoint, cluster, events, export, learning, scores
@@ -79,6 +79,16 @@ def main(argv: Sequence[str]) -> int:
         print(f"{error.what}: {error.remedy}" if one_line else error.told, file=sys.stderr, flush=True)
         return DATA_FAULT if isinstance(error, DataError) else error.exit_code
     return 0
+
+
+def prepare(argv: Sequence[str]) -> None:
+    """Read what trainings of these arguments learn from, so that those which are forked from this process need not.
+
+    Raises:
+        InvalidParameter: An argument cannot be what it is.
+        DataError: The data set is missing or damaged.
+    """
+    keep(Arguments.parse(argv).data_path)
 
 
 class Training:

@@ -38,6 +38,24 @@ def test_a_second_load_writes_nothing(volume: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in first.iterdir()} == before
 
 
+def test_what_is_kept_is_not_unpacked_again_until_its_file_changes(volume: Path) -> None:
+    loaded = datasets.load(str(SMALL), NAME)
+    datasets.keep(loaded.path)
+    images = loaded.images("train")
+    assert np.shares_memory(loaded.images("train"), images)
+    assert not images.flags.writeable
+    assert not np.shares_memory(loaded.images("test"), loaded.images("test"))
+    file = Path(loaded.path) / TRAIN_IMAGES
+    write_idx(file, 255 - images)
+    assert not np.shares_memory(loaded.images("train"), images)
+    np.testing.assert_array_equal(loaded.images("train"), 255 - images)
+    file.unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        loaded.images("train")
+    with pytest.raises(DataError, match="cannot be read"):
+        datasets.keep(loaded.path)
+
+
 def test_the_digest_does_not_depend_on_the_packing(source: Path) -> None:
     packed = datasets.load(str(SMALL), NAME)
     for path in list(source.iterdir()):

@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Mapping
 
 from hyperflow.engines.local.guard import die_with_parent, name_process
+from hyperflow.errors import HyperflowError
 
 PROGRAMS = {"hyperflow.fashion.train": "hyperflow.fashion.train", "hyperflow.serving": "hyperflow.serving.server"}
 """What can be started warm: the name after `python -m`, and the module whose `main(argv)` runs it."""
@@ -61,6 +62,7 @@ class Launcher:
         except (ValueError, OSError):
             client.close()
             return
+        _prepare(request)
         pid = os.fork()
         if pid == 0:
             self._become(request, output)
@@ -120,6 +122,13 @@ class Launcher:
         client.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
+
+
+def _prepare(request: Mapping[str, object]) -> None:
+    """Read here what every trial would read for itself; what fails will fail in the process too, and is said there."""
+    if request["module"] == _PRELOADED and not request["bare"]:
+        with contextlib.suppress(HyperflowError):
+            sys.modules[_PRELOADED].prepare(request["argv"])
 
 
 def _run(request: Mapping[str, object], output: int) -> int:

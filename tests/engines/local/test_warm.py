@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -11,11 +12,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
-from hyperflow.engines.local import processes
+from hyperflow import datasets, volume
+from hyperflow.datasets.idx import Bytes
+from hyperflow.engines.local import processes, warm
 from hyperflow.errors import Unavailable
+from tests.engines.local.machine import SMALL
 
 STARTER = """
 import sys
@@ -92,3 +97,20 @@ def test_launcher_that_was_killed_is_said_with_what_may_have_killed_it(place: Pa
     assert "killed" in ended.value.why
     assert "parallel_trials" in ended.value.remedy
     assert "refused" not in str(ended.value)
+
+
+def test_what_trials_learn_from_is_unpacked_before_they_are_forked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path))
+    importlib.import_module("hyperflow.fashion.train")  # as the launcher has
+    path = datasets.load(str(SMALL), "small").path
+    for argv in ([f"--data-path={path}/none"], ["--epochs=none"]):
+        warm._prepare({"module": "hyperflow.fashion.train", "argv": argv, "bare": False})  # the trial will say why
+    assert not np.shares_memory(*images_of(path))
+    warm._prepare({"module": "hyperflow.fashion.train", "argv": [f"--data-path={path}"], "bare": False})
+    assert np.shares_memory(*images_of(path))
+
+
+def images_of(path: str) -> list[Bytes]:
+    return [datasets.open_dataset(path).images("train") for _ in range(2)]
