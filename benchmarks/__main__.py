@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import page, record, serve, train, tune, whole
+from benchmarks import ablation, page, presets, record, serve, train, tune, whole
 
-SECTIONS = {"run": whole, "train": train, "tune": tune, "serve": serve}
+SECTIONS = {"run": whole, "presets": presets, "ablation": ablation, "train": train, "tune": tune, "serve": serve}
 
 
 def main(argv: list[str]) -> int:

@@ -19,7 +19,7 @@ from benchmarks.record import RESULTS, Row
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 TEMPLATE = Path(__file__).parent / "templates" / "benchmarks.md.j2"
-SECTIONS = ("run", "train", "tune", "serve")
+SECTIONS = ("run", "presets", "ablation", "train", "tune", "serve")
 
 
 def write(folder: Path, path: Path) -> Path:
@@ -112,6 +112,29 @@ def _run(rows: list[Row]) -> list[Table]:
         ),
         _table("Memory", ["process", "peak resident MiB"], sorted(memory, key=lambda row: -row[1])),
     ]
+
+
+def _presets(rows: list[Row]) -> list[Table]:
+    lines = [
+        [f"{preset}, {precision}", *_spread(group), median(group, "seconds"), median(group, "core_seconds"), len(group)]
+        for (preset, precision), group in _groups(rows, "preset", "precision").items()
+    ]
+    head = ["", "mean test accuracy", "lowest", "highest", "s", "core-seconds", "trainings"]
+    return [_table("Presets", head, sorted(lines))]
+
+
+def _ablation(rows: list[Row]) -> list[Table]:
+    lines = [
+        [name, *_spread(group), median(group, "core_seconds"), len(group)]
+        for (name,), group in _groups(rows, "name").items()
+    ]
+    head = [f"{rows[0]['epochs']} epochs", "mean test accuracy", "lowest", "highest", "core-seconds", "trainings"]
+    return [_table("Recipe", head, lines)]
+
+
+def _spread(rows: list[Row]) -> tuple[str, str, str]:
+    scores = [row["test_accuracy"] for row in rows]
+    return f"{statistics.fmean(scores):.4f}", f"{min(scores):.4f}", f"{max(scores):.4f}"
 
 
 def _train(rows: list[Row]) -> list[Table]:
@@ -224,9 +247,16 @@ def _plot(title: str, bars: dict[str, float]) -> str:
     return re.sub(r"[ \t]+$", "", output.getvalue(), flags=re.MULTILINE)
 
 
-TABLES: dict[str, Callable[[list[Row]], list[Table]]] = {"run": _run, "train": _train, "tune": _tune, "serve": _serve}
+TABLES: dict[str, Callable[[list[Row]], list[Table]]] = {
+    "run": _run, "presets": _presets, "ablation": _ablation, "train": _train, "tune": _tune, "serve": _serve,
+}  # fmt: skip
 PLOTS: dict[str, Callable[[list[Row]], tuple[str, dict[str, float]]]] = {
     "run": lambda rows: ("Seconds of a run, by stage", _bars(_rows_of(_run(rows)[0])[4:], 1)),
+    "presets": lambda rows: ("Seconds of a training", _bars(_rows_of(_presets(rows)[0]), 4)),
+    "ablation": lambda rows: (
+        "Wrong answers, %",
+        {line[0]: 100 - 100 * float(line[1]) for line in _rows_of(_ablation(rows)[0])},
+    ),
     "train": lambda rows: ("Images a second", _bars(_rows_of(_train(rows)[0]), 1)),
     "tune": lambda rows: (
         "Seconds to the target, two parameters and six",

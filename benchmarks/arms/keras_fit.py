@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from benchmarks.arms.ours_fit import Settings, arguments_of, level, prepared
 from hyperflow.fashion.arguments import Arguments
-from hyperflow.fashion.learning import Images
+from hyperflow.fashion.learning import Images, moved
 from hyperflow.fashion.recipes import RECIPES, Recipe
 
 MEAN, DEVIATION = 0.286, 0.353
@@ -64,10 +64,7 @@ def varied(images: Images, arguments: Arguments, classes: int) -> tf.data.Datase
     def change(pixels: Any, labels: Any) -> Any:
         if recipe.mirrors:
             pixels = tf.image.random_flip_left_right(pixels)
-        if recipe.shift:
-            height, width = pixels.shape[1:3]
-            padded = tf.image.resize_with_crop_or_pad(pixels, height + 2 * recipe.shift, width + 2 * recipe.shift)
-            pixels = tf.map_fn(lambda one: tf.image.random_crop(one, pixels.shape[1:]), padded)
+        pixels = moved(pixels, tf.random.uniform((arguments.batch_size, 2)), recipe.shift)
         return pixels, tf.one_hot(labels, classes)
 
     data = tf.data.Dataset.from_tensor_slices((images.pixels, images.labels)).cache()

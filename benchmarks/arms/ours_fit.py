@@ -1,18 +1,25 @@
-"""The trainer's own functions, timed by epoch; the time for testing is not counted."""
+"""The trainer's own functions, timed by epoch; the time for testing is not counted.
+
+`recipe` in the settings changes fields of the network's recipe.
+`threads` are TensorFlow's own; without it, all cores.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from hyperflow.datasets import open_dataset
 from hyperflow.fashion import cluster, learning
 from hyperflow.fashion.arguments import Arguments
 from hyperflow.fashion.learning import Images, Learner
+from hyperflow.fashion.recipes import RECIPES
 
 Settings = dict[str, Any]
 
@@ -50,7 +57,9 @@ def level(epoch: int, seconds: float, total: float, images: int, score: float) -
 
 
 def main(settings: Settings) -> None:
+    tf.config.threading.set_intra_op_parallelism_threads(settings.get("threads", 0))
     arguments = arguments_of(settings)
+    RECIPES[arguments.model] = dataclasses.replace(RECIPES[arguments.model], **settings.get("recipe", {}))
     images, _, test, classes = prepared(arguments)
     learner = learner_of(arguments, images, classes)
     total = 0.0

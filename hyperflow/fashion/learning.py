@@ -180,7 +180,7 @@ class Learner:
         odd = tf.cast(number // self.steps % 2, tf.bool)
         mirrored = tf.math.logical_xor(tf.gather(self._mirrored_first, batch[share]), odd)
         pixels = tf.where(mirrored[:, None, None, None], tf.reverse(pixels, axis=[2]), pixels)
-        return _moved(pixels, self._draw(_MOVE, number, (self.batch, 2))[share], self.recipe.shift)
+        return moved(pixels, self._draw(_MOVE, number, (self.batch, 2))[share], self.recipe.shift)
 
     def _smoothed(self, labels: tf.Tensor) -> tf.Tensor:
         smoothing = self.recipe.smoothing
@@ -191,7 +191,7 @@ class Learner:
         return tf.random.stateless_uniform(shape, seed)
 
 
-def _moved(pixels: tf.Tensor, draws: tf.Tensor, most: int) -> tf.Tensor:
+def moved(pixels: tf.Tensor, draws: tf.Tensor, most: int) -> tf.Tensor:
     """Move each of [n, height, width, channels] images by up to `most` pixels to any side; draws: [n, 2]."""
     if not most:
         return pixels

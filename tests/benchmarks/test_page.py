@@ -35,6 +35,12 @@ ROWS: dict[str, list[record.Row]] = {
         },
         {"what": "process", "number": 0, "name": "hyperflow.engines.local.warm", "peak_mib": 512.0},
     ],
+    "presets": [
+        {"preset": "fast", "precision": "float32", "seed": seed, "test_accuracy": 0.92 + seed / 1000}
+        | {"seconds": 40.0, "core_seconds": 75.0}
+        for seed in (0, 1)
+    ],
+    "ablation": [{"name": "all of it", "seed": 0, "epochs": 6, "test_accuracy": 0.93, "core_seconds": 150.0}],
     "train": [
         {"what": "matmul", "precision": "float32", "flops": 2.5e11, "size": 2048},
         {**TRAINING, **LEVELS, "name": "ours", "images_per_second": 9000.0},
@@ -75,6 +81,8 @@ def test_every_figure_is_in_its_row(folder: Path) -> None:
     assert cells["servers-ours"][:4] == ["ours", "2,345", "6.5", "9.5"]
     assert cells["two-parameters-ours"][1:4] == ["25", "36", "2 of 2"]
     assert cells["training-ours-float32"][1:6] == ["9,000", "0.4", "10", "20", "—"]
+    assert cells["presets-fast-float32"][1:] == ["0.9205", "0.9200", "0.9210", "40", "75", "2", ""]
+    assert cells["recipe-all-of-it"][1:] == ["0.9300", "0.9300", "0.9300", "150", "1", ""]
     assert cells["a-run-whole-run"][1] == "106"
     assert cells["a-run-share-that-is-not-the-trainers-own"][1] == "0.1"
     assert "Not measured yet" not in text
@@ -92,7 +100,7 @@ def test_tables_are_tables(folder: Path) -> None:
         if line.startswith("| <a"):
             assert before.startswith("|"), "a row stands below a head or a row"
     heads = [place for place, line in enumerate(lines) if line.startswith("|---")]
-    assert len(heads) == 8
+    assert len(heads) == 10
     assert all(lines[place + 1].count("|") == lines[place].count("|") == lines[place - 1].count("|") for place in heads)
 
 
