@@ -7,14 +7,14 @@ import shlex
 import time
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperflow import volume
-from hyperflow.cli import show, tracking
+from hyperflow.cli import show, spans, tracking
 from hyperflow.cli.app import Debug, Pipeline, Set, Volume, app, find_pipeline, told, use_volume
 from hyperflow.cli.show import console
 from hyperflow.errors import InvalidParameter
@@ -22,6 +22,7 @@ from hyperflow.volume import paths
 
 if TYPE_CHECKING:
     from hyperflow.runner import Request
+    from hyperflow.volume.summary import Summary
 
 _RECURRING = "retrain"
 """The pipeline that replaces what runs, so that its service always stays."""
@@ -68,7 +69,7 @@ def run(
             if look:
                 webbrowser.open(Path(report).as_uri())
             return
-        span = schedule.seconds(every)
+        span = spans.seconds(every)
         if run_id:
             raise InvalidParameter("--run-id", run_id, "no id together with --every, as every run has its own")
         schedule.forever(
@@ -91,34 +92,34 @@ def _run_once(request: Request, page: int | None = None) -> str:
 def _run(request: Request, page: int | None) -> str:
     """Run, say what it came to, and return the report's place."""
     from hyperflow import runner
+    from hyperflow.volume import summary
 
     what = f"Run [bold]{request.run_id}[/bold] of {request.pipeline.name} on the volume {volume.root()}"
-    ended = runner.ended(request.run_id)
+    ended = summary.read(request.run_id)
     if ended:
         _say_ended(ended)
-        return str(ended["report"])
+        return ended.report
     console.print(what, highlight=False)
     if page is None:
         with show.display() as listener:
-            summary = runner.run(request, listener)
+            made = runner.run(request, listener)
     else:
         with runner.watched(request, page) as (live, address):
             _say(f"It can be watched at {address}")
             with show.display() as listener:
-                summary = runner.run(request, live.listener(listener))
-    serves = request.keep_serving and summary["endpoint"]
-    show.summary({**summary, "endpoint": summary["endpoint"] if serves else None})
-    if summary["model_path"] and summary["endpoint"] and not serves:
-        _say("The service ended with the run. To serve the model: " + _serving(summary["model_path"]))
-    return str(summary["report"])
+                made = runner.run(request, live.listener(listener))
+    show.summary(made, serves=request.keep_serving)
+    if made.model_path and made.endpoint and not request.keep_serving:
+        _say("The service ended with the run. To serve the model: " + _serving(made.model_path))
+    return made.report
 
 
-def _say_ended(summary: dict[str, Any]) -> None:
+def _say_ended(ended: Summary) -> None:
     """Say of a run that is asked for again what came of it; nothing is done."""
-    console.print(f"Run [bold]{summary['run_id']}[/bold] has ended already; nothing was changed.", highlight=False)
-    show.summary({**summary, "endpoint": None})
-    if summary["model_path"]:
-        _say("To serve its model: " + _serving(summary["model_path"]))
+    console.print(f"Run [bold]{ended.run_id}[/bold] has ended already; nothing was changed.", highlight=False)
+    show.summary(ended, serves=False)
+    if ended.model_path:
+        _say("To serve its model: " + _serving(ended.model_path))
 
 
 def _serving(model_path: str) -> str:
@@ -187,6 +188,7 @@ def runs(
 ) -> None:
     """List the runs on the volume, the newest first."""
     from hyperflow.report import index
+    from hyperflow.volume import summary
 
     with told(debug):
         use_volume(folder)
@@ -195,12 +197,11 @@ def runs(
             return
         table = Table("run", "ended", "test accuracy", "decision", "seconds")
         for run_id in index.newest_first():
-            summary = index.read_summary(run_id)
-            if summary is None:
+            made = summary.read(run_id)
+            if made is None:
                 table.add_row(run_id, "[yellow]not ended[/]", "", "", "")
                 continue
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(paths.run_summary(run_id).stat().st_mtime))
-            accuracy, outcome = summary["test_accuracy"], summary["decision"]["outcome"]
-            shown = "" if accuracy is None else f"{accuracy:.4f}"
-            table.add_row(run_id, when, shown, outcome, f"{summary['total_seconds']:.0f}")
+            shown = "" if made.test_accuracy is None else f"{made.test_accuracy:.4f}"
+            table.add_row(run_id, when, shown, made.decision.outcome, f"{made.total_seconds:.0f}")
         console.print(table)

@@ -89,6 +89,7 @@ def predict(
     from hyperflow import client
     from hyperflow import report as pages
     from hyperflow.evaluation import smoke
+    from hyperflow.volume.summary import Smoke
 
     with told(debug):
         use_volume(folder)
@@ -99,7 +100,7 @@ def predict(
         result = smoke.run(endpoint, images, labels, access, timeout)
         smoke.check_classes(result, tested)
         show.answers(result.answers, labels, tested.classes)
-        console.print(show.smoke_line(vars(result)))
+        console.print(show.smoke_line(Smoke(**smoke.figures(result))))
         if report:
             pages.write(str(report), "Answers", [pages.answers(images, labels, result.answers, tested.classes)])
             console.print(f"written to {report}", highlight=False)

@@ -27,6 +27,7 @@ from hyperflow.progress import Progress as Forward
 if TYPE_CHECKING:
     from hyperflow.engines.kubeflow import Check
     from hyperflow.runner import Listener
+    from hyperflow.volume.summary import Smoke, Summary
 
 # a pipe or a log has no width: leave paths whole there
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
@@ -93,29 +94,25 @@ class _Bars:
             self._bars.update(self._current, total=total, completed=total)
 
 
-def summary(summary: dict[str, Any]) -> None:
-    """Print what a run came to."""
+def summary(made: Summary, serves: bool) -> None:
+    """Print what a run came to, with its endpoint if that `serves` still."""
     table = Table(show_header=False, box=None)
     table.add_column()
     table.add_column(overflow="fold")
-    smoke, decision = summary["smoke"], summary["decision"]
-    rows = {"decision": f"[{_OUTCOMES[decision['outcome']]}]{decision['outcome']}[/]: {escape(decision['reason'])}"}
-    if summary["model_path"]:
+    decision = made.decision
+    rows = {"decision": f"[{_OUTCOMES[decision.outcome]}]{decision.outcome}[/]: {escape(decision.reason)}"}
+    if made.model_path:
+        best = (made.best_parameters or {}).items()
         rows |= {
-            "best parameters": ", ".join(
-                f"{name} {_short(value)}" for name, value in summary["best_parameters"].items()
-            ),
-            "validation accuracy": _short(summary["validation_accuracy"]),
-            "test accuracy": f"[bold]{summary['test_accuracy']:.4f}[/]",
-            "model": summary["model_path"],
+            "best parameters": ", ".join(f"{name} {_short(value)}" for name, value in best),
+            "validation accuracy": _short(made.validation_accuracy),
+            "test accuracy": f"[bold]{made.test_accuracy:.4f}[/]",
+            "model": made.model_path,
         }
-        rows |= {"endpoint": summary["endpoint"]} if summary["endpoint"] else {}
-        rows |= {"smoke test": smoke_line(smoke)} if smoke else {}
-    rows |= {
-        "report": summary["report"],
-        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in summary["seconds"].items())
-        + f"; {summary['total_seconds']:.0f} in all",
-    }
+        rows |= {"endpoint": made.endpoint} if made.endpoint and serves else {}
+        rows |= {"smoke test": smoke_line(made.smoke)} if made.smoke else {}
+    seconds = ", ".join(f"{stage} {taken:.1f}" for stage, taken in made.seconds.items())
+    rows |= {"report": made.report, "seconds": f"{seconds}; {made.total_seconds:.0f} in all"}
     for name, value in rows.items():
         table.add_row(f"[dim]{name}[/]", value)
     console.print(table)
@@ -145,12 +142,12 @@ def checks(checks: list[Check]) -> bool:
     return not any(check.status == "fail" for check in checks)
 
 
-def smoke_line(smoke: dict[str, Any]) -> str:
+def smoke_line(smoke: Smoke) -> str:
     """Word a smoke test."""
     from hyperflow.evaluation import smoke as smoke_test
 
-    speed = smoke_test.speed(smoke["p50_ms"], smoke["p99_ms"], smoke.get("first_ms", 0.0))
-    return f"accuracy {smoke['accuracy']:.3f} of {smoke['instances']}, {speed}"
+    speed = smoke_test.speed(smoke.p50_ms, smoke.p99_ms, smoke.first_ms)
+    return f"accuracy {smoke.accuracy:.3f} of {smoke.instances}, {speed}"
 
 
 def _short(value: object) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hyperflow import client, translation
+from hyperflow.cli import spans
 from hyperflow.errors import InvalidParameter, Unavailable
 from hyperflow.parameters import Parameters
-from hyperflow.runner import schedule as spans
 from hyperflow.specs import ModelRef
 
 _FIELDS = 6

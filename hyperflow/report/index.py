@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,12 @@ from typing import Any
 from hyperflow import volume
 from hyperflow.report import pages
 from hyperflow.report.about import given
-from hyperflow.volume import paths
+from hyperflow.volume import paths, summary
 
 
 def newest_first() -> list[str]:
     """List the ids of all runs by when they ended, or last gave a sign of life."""
     return [folder.name for folder in sorted(paths.all_runs().glob("[!.]*/"), key=_last_change, reverse=True)]
-
-
-def read_summary(run_id: str) -> dict[str, Any] | None:
-    """Return what a run came to, or None where it has not ended well."""
-    try:
-        summary: dict[str, Any] = json.loads(paths.run_summary(run_id).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary
 
 
 def write() -> Path:
@@ -39,23 +29,25 @@ def write() -> Path:
 
 
 def _entry(run_id: str) -> dict[str, Any]:
-    summary = read_summary(run_id) or {}
-    about = summary.get("about", {})
-    changed = given(about.get("parameters", {}))
-    accuracy, decision = summary.get("test_accuracy"), summary.get("decision", {})
+    ended = time.strftime("%Y-%m-%d %H:%M", time.localtime(_last_change(paths.run_path(run_id))))
+    made = summary.read(run_id)
+    if made is None:
+        told = {"run": run_id, "decision": "not ended", "test accuracy": ""}
+        shown = {"outcome": "not ended", "report": "", "accuracy": "", "data": "", "seconds": "", "given": ""}
+        return {**shown, "id": run_id, "ended": ended, "values": told}
+    parameters: dict[str, str] = made.about.get("parameters", {})
     shown = {
-        "id": run_id, "report": f"{run_id}/{paths.run_report(run_id).name}" if summary else "",
-        "ended": time.strftime("%Y-%m-%d %H:%M", time.localtime(_last_change(paths.run_path(run_id)))),
-        "outcome": decision.get("outcome", "not ended"), "accuracy": "" if accuracy is None else f"{accuracy:.4f}",
-        "data": about.get("data set", ""), "seconds": f"{summary.get('total_seconds', 0):.0f}" if summary else "",
-        "given": ", ".join(f"{name}={text}" for name, text in changed.items() if name != "data_source"),
+        "id": run_id, "report": f"{run_id}/{paths.run_report(run_id).name}", "ended": ended,
+        "outcome": made.decision.outcome, "data": made.about.get("data set", ""),
+        "seconds": f"{made.total_seconds:.0f}",
+        "accuracy": "" if made.test_accuracy is None else f"{made.test_accuracy:.4f}",
+        "given": ", ".join(f"{name}={text}" for name, text in given(parameters).items() if name != "data_source"),
     }  # fmt: skip
-    told = {name: text for name, text in about.items() if name != "parameters"}
-    best = summary.get("best_parameters") or {}
     values = {
-        "run": run_id, "decision": f"{shown['outcome']}: {decision.get('reason', '')}",
+        "run": run_id, "decision": f"{made.decision.outcome}: {made.decision.reason}",
         "test accuracy": shown["accuracy"],
-        **{f"best {name}": str(value) for name, value in best.items()}, **told, **about.get("parameters", {}),
+        **{f"best {name}": str(value) for name, value in (made.best_parameters or {}).items()},
+        **{name: text for name, text in made.about.items() if name != "parameters"}, **parameters,
     }  # fmt: skip
     return {**shown, "values": values}
 

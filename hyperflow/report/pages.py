@@ -22,6 +22,7 @@ from hyperflow.report.about import given
 from hyperflow.specs import Trial
 from hyperflow.volume.evaluation import ClassScores, Evaluation
 from hyperflow.volume.records import Decide, Plan, Train, Tune
+from hyperflow.volume.summary import Decision
 
 if TYPE_CHECKING:
     import jinja2
@@ -155,17 +156,17 @@ def notices(texts: Sequence[str]) -> str:
     return _render("notices.html.j2", notices=texts)
 
 
-def summary(values: dict[str, Any]) -> str:
-    """Show a run's summary as a table."""
+def summary(values: Mapping[str, Any]) -> str:
+    """Show figures as a table."""
     return _render("summary.html.j2", summary=values)
 
 
-def lead(decision: dict[str, Any]) -> str:
+def lead(decision: Decision) -> str:
     """Say in a sentence what was decided."""
-    return _render("lead.html.j2", decision={**decision, "reason": decision["reason"].rstrip(".")})
+    return _render("lead.html.j2", decision=decision)
 
 
-def about(values: dict[str, Any]) -> str:
+def about(values: Mapping[str, Any]) -> str:
     """Show with what a run was made."""
     return _render("about.html.j2", about=values, given=given(values["parameters"]))
 

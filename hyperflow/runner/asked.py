@@ -13,7 +13,7 @@ from typing import Any
 from hyperflow import volume
 from hyperflow.errors import InvalidParameter
 from hyperflow.runner.values import declared, whole
-from hyperflow.volume import paths, records
+from hyperflow.volume import records
 from hyperflow.volume.records import Asked
 
 
@@ -78,15 +78,6 @@ def keep(request: Request) -> None:
         values = {**whole(request.pipeline, defaults), **request.values}
         asked = Asked(pipeline=str(request.pipeline.absolute()), values=values, started=time.time())
         records.write(request.run_id, asked)
-
-
-def ended(run_id: str) -> dict[str, Any] | None:
-    """Return the summary of a run that has ended well, or None."""
-    try:
-        summary: dict[str, Any] = json.loads(paths.run_summary(run_id).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary
 
 
 def _plain(value: Any) -> Any:

@@ -29,6 +29,7 @@ from hyperflow.runner.output import Listener, Output
 from hyperflow.specs import check_run_id
 from hyperflow.steps import RUN_ID, check
 from hyperflow.volume import paths, records
+from hyperflow.volume.summary import Summary
 
 _TRIES = 5
 
@@ -38,7 +39,7 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def run(request: Request, listener: Listener) -> dict[str, Any]:
+def run(request: Request, listener: Listener) -> Summary:
     """Run the pipeline to its end and return its summary.
 
     Raises:

@@ -237,7 +237,7 @@ def write(run_id: str, record: Record) -> None:
     Raises:
         Unavailable: The volume cannot be written.
     """
-    content = {"stage": record.stage, **_plain(record)}
+    content = {"stage": record.stage, **plain(record)}
     write_text(_path(run_id, type(record)), json.dumps(content, indent=2))
 
 
@@ -264,10 +264,10 @@ def _path(run_id: str, kind: type[Record]) -> Path:
     return paths.step_records(run_id) / f"{kind.stage}.json"
 
 
-def _plain(value: Any) -> Any:
-    """Turn a record into what JSON has; read-only mappings are none of its."""
+def plain(value: Any) -> Any:
+    """Turn what is kept into what JSON has; read-only mappings are none of its."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("kfp", "kubernetes", "matplotlib", "scipy", "sqlalchemy", "tensorflow")
+HEAVY = ("kfp", "kubernetes", "matplotlib", "optuna", "scipy", "sqlalchemy", "tensorflow")
 
 
 def test_a_command_starts_without_what_only_others_need() -> None:

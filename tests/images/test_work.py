@@ -22,7 +22,8 @@ from docker.types import Mount
 from kfp import components, local
 
 from hyperflow import metrics
-from hyperflow.volume import MOUNT_PATH
+from hyperflow.volume import MODEL_VERSION, MOUNT_PATH
+from hyperflow.volume.paths import EVALUATION
 from tests.images.conftest import ROOT, SMALL, Images, writable
 
 pytestmark = pytest.mark.images
@@ -108,8 +109,8 @@ def test_compiled_steps_run_in_kfps_own_docker_runner(images: Images, compiled: 
         "local", "train", **data, best_parameters=tuned["best_parameters"], tuned=True, epochs=2, workers=2
     )
     assert trained["accuracy"] > 0.3
-    record = json.loads((docker_runner / "runs" / "docker" / "steps" / "train.json").read_text())
-    assert record["evaluation"]["workers"] == 2
+    (evaluation,) = docker_runner.glob(f"models/*/docker/{MODEL_VERSION}/{EVALUATION}")
+    assert json.loads(evaluation.read_text())["workers"] == 2
     (page,) = docker_runner.parent.glob("root/**/training")
     assert "<svg" in page.read_text() or "image/svg" in page.read_text()
 

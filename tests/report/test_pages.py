@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,8 @@ from hyperflow import datasets, report, volume
 from hyperflow.evaluation import compare
 from hyperflow.report import index, plots
 from hyperflow.specs import ModelRef, Trial
-from hyperflow.volume import evaluation, paths, records
+from hyperflow.volume import evaluation, paths, records, summary
+from hyperflow.volume.summary import Decision, Summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,11 +76,9 @@ def test_index_lists_the_newest_first_and_keeps_hostile_values_out(
 ) -> None:
     monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path))
     for number, run_id in enumerate(("b", "a", "c")):
-        summary = {
-            "decision": {"outcome": "deployed", "reason": "</script><b>"}, "test_accuracy": 0.5, "total_seconds": 3.0,
-            "best_parameters": {}, "about": {"data set": "small", "parameters": {"epochs": "3"}},
-        }  # fmt: skip
-        volume.write_text(paths.run_summary(run_id), json.dumps(summary))
+        about = {"data set": "small", "parameters": {"epochs": "3"}}
+        decision = Decision("deployed", True, "</script><b>")
+        summary.write(Summary(run_id=run_id, decision=decision, test_accuracy=0.5, total_seconds=3.0, about=about))
         os.utime(paths.run_summary(run_id), (number, number))
     assert index.newest_first() == ["c", "a", "b"]
     html = index.write().read_text()

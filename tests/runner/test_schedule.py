@@ -11,21 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hyperflow.errors import Cancelled, InvalidParameter, JobFailed
+from hyperflow.errors import Cancelled, JobFailed
 from hyperflow.runner import schedule
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.parametrize(("text", "span"), [("90s", 90), ("30m", 1800), ("6h", 21600), ("1d", 86400), ("1.5h", 5400)])
-def test_spans(text: str, span: float) -> None:
-    assert schedule.seconds(text) == span
-
-
-@pytest.mark.parametrize("text", ["", "6", "h", "-1h", "0m", "6 h", "1w"])
-def test_what_is_no_span_is_refused(text: str) -> None:
-    with pytest.raises(InvalidParameter, match="--every"):
-        schedule.seconds(text)
 
 
 @pytest.mark.parametrize(("now", "following"), [(0.0, 10.0), (9.9, 10.0), (10.0, 20.0), (35.0, 40.0)])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 from hyperflow import volume
 from hyperflow.report import run
 from hyperflow.specs import Answer, DataRef, Endpoint, ModelRef, Rule, Trial
-from hyperflow.volume import cards, paths, records
+from hyperflow.volume import cards, paths, records, summary
 from hyperflow.volume.records import Asked, Check, Decide, LoadData, Plan, Predict, Train, Tune
 
 RUN = "20260301-120000-ab12"
@@ -78,6 +77,4 @@ def lock(folder: Path) -> None:
 
 def summarise(run_id: str = RUN) -> None:
     """Write the summary that a run of this machine has when it has ended."""
-    made = run.summarise(records.read_all(run_id))
-    made |= {"run_id": run_id, "report": str(paths.run_report(run_id)), "total_seconds": 1.0, "seconds": {}}
-    volume.write_text(paths.run_summary(run_id), json.dumps(made))
+    summary.write(run.summarise(run_id, records.read_all(run_id), time.time()))
