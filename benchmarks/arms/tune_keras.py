@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import keras_tuner
-import tensorflow as tf
 
 from benchmarks.arms.keras_fit import accuracy, network, varied
 from benchmarks.arms.ours_fit import arguments_of, prepared
@@ -22,30 +21,29 @@ class Reached(keras_tuner.errors.FatalError):
     """The goal is reached: the one kind of error at which KerasTuner ends a search."""
 
 
-class Search(keras_tuner.HyperModel):
-    """A model for each trial's values, and its training."""
+class Search(keras_tuner.BayesianOptimization):
+    """Its search, where a trial is one training that ends the search at the goal."""
 
-    def __init__(self, asked: dict[str, Any]) -> None:
-        super().__init__()
+    def __init__(self, asked: dict[str, Any], folder: str) -> None:
         self.asked, self.best, self.trials = asked, 0.0, 0
         self.images, self.validation, _, self.classes = prepared(arguments_of(asked))
         if arguments_of(asked).precision == "bfloat16":
             keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        space = keras_tuner.HyperParameters()
+        ask_keras(space, SPACES[asked["space"]])
+        super().__init__(
+            hyperparameters=space, objective=keras_tuner.Objective("accuracy", "max"), max_trials=asked["trials"], seed=asked["seed"],
+            directory=folder,
+        )  # fmt: skip
 
-    def _arguments(self, hp: Any) -> Any:
-        return arguments_of(
-            {**self.asked, "arguments": {**self.asked["arguments"], **ask_keras(hp, SPACES[self.asked["space"]])}}
-        )
-
-    def build(self, hp: Any) -> keras.Model:
-        arguments = self._arguments(hp)
-        steps = len(self.images.labels) // arguments.batch_size
-        return network(arguments, self.images.pixels.shape[1:], self.classes, steps)
-
-    def fit(self, hp: Any, model: keras.Model, *_: Any, **__: Any) -> float:
+    def run_trial(self, trial: Any, *_: Any, **__: Any) -> float:
         """Train one trial, an epoch at a time; return the best accuracy on the validation images."""
-        arguments, reached, self.trials = self._arguments(hp), 0.0, self.trials + 1
-        data: tf.data.Dataset = varied(self.images, arguments, self.classes)
+        values = ask_keras(trial.hyperparameters, SPACES[self.asked["space"]])
+        arguments = arguments_of({**self.asked, "arguments": {**self.asked["arguments"], **values}})
+        steps = len(self.images.labels) // arguments.batch_size
+        model = network(arguments, self.images.pixels.shape[1:], self.classes, steps)
+        data, reached = varied(self.images, arguments, self.classes), 0.0
+        self.trials += 1
 
         def score(epoch: int, logs: Any) -> None:
             nonlocal reached
@@ -61,14 +59,12 @@ class Search(keras_tuner.HyperModel):
 
 def main() -> None:
     asked = json.loads(sys.argv[1])
-    search = Search(asked)
     with tempfile.TemporaryDirectory() as folder:
-        tuner = keras_tuner.BayesianOptimization(
-            search, objective=keras_tuner.Objective("default_objective", "max"), max_trials=asked["trials"],
-            seed=asked["seed"], directory=folder,
-        )  # fmt: skip
+        search = Search(asked, folder)
         with contextlib.suppress(Reached):
-            tuner.search(verbose=0)
+            search.search(verbose=0)
+    if not search.best:  # KerasTuner goes on after a trial that fails
+        sys.exit("no trial came to an accuracy")
     print(json.dumps({"best": search.best, "trials": search.trials}))
 
 
