@@ -32,8 +32,8 @@ class Search(keras_tuner.BayesianOptimization):
         space = keras_tuner.HyperParameters()
         ask_keras(space, SPACES[asked["space"]])
         super().__init__(
-            hyperparameters=space, objective=keras_tuner.Objective("accuracy", "max"), max_trials=asked["trials"], seed=asked["seed"],
-            directory=folder,
+            hyperparameters=space, objective=keras_tuner.Objective("accuracy", "max"), max_trials=asked["trials"],
+            seed=asked["seed"], directory=folder,
         )  # fmt: skip
 
     def run_trial(self, trial: Any, *_: Any, **__: Any) -> float:
