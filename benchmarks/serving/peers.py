@@ -1,8 +1,8 @@
 """MLServer and LitServe with the same ONNX model, from PyPI into an environment of their own (their pins are not ours).
 
-    python peers.py mlserver|litserve --model FILE --http_port PORT …
+    python peers.py --model FILE --http_port PORT …
 
-As a script it runs there, where nothing of Hyperflow is installed.
+As a script it runs there, where nothing of Hyperflow is installed, and becomes MLServer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
-from typing import Any
 
 REQUIREMENTS = ("mlserver==1.7.1", "litserve==0.2.19", "onnxruntime")
 PATHS = {
@@ -59,7 +58,8 @@ def commands(folder: Path, model: Path) -> dict[str, list[str]]:
             print(f"MLServer and LitServe cannot be installed: {done.stderr[-500:]}", file=sys.stderr)
             return {}
         (folder / "installed").touch()
-    return {kind: [str(python), __file__, kind.lower(), "--model", str(model)] for kind in PATHS}
+    programs = {"MLServer": __file__, "LitServe": str(Path(__file__).with_name("litserve_model.py"))}
+    return {kind: [str(python), program, "--model", str(model)] for kind, program in programs.items()}
 
 
 def mlserver(model: str, port: int) -> None:
@@ -75,36 +75,9 @@ def mlserver(model: str, port: int) -> None:
     os.execv(program, [str(program), "start", str(folder)])
 
 
-def litserve(model: str, port: int) -> None:
-    """Serve with LitServe and one worker."""
-    import litserve as ls
-    import numpy
-    import onnxruntime
-
-    class Onnx(ls.LitAPI):
-        def setup(self, device: str) -> None:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1
-            self.session = onnxruntime.InferenceSession(model, options)
-            self.input = self.session.get_inputs()[0].name
-
-        def decode_request(self, request: Any, **_: Any) -> Any:
-            return numpy.asarray([request["flatten_input"]], "float32")
-
-        def predict(self, x: Any, **_: Any) -> Any:
-            return self.session.run(None, {self.input: x})[0]
-
-        def encode_response(self, output: Any, **_: Any) -> Any:
-            return {"predictions": output.tolist()}
-
-    server = ls.LitServer(Onnx(), accelerator="cpu", workers_per_device=1)
-    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="warning")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=("mlserver", "litserve"))
     parser.add_argument("--model", required=True)
     parser.add_argument("--http_port", type=int, required=True)
     asked, _ = parser.parse_known_args()
-    {"mlserver": mlserver, "litserve": litserve}[asked.kind](asked.model, asked.http_port)
+    mlserver(asked.model, asked.http_port)
