@@ -27,7 +27,7 @@ class Onnx(litserve.LitAPI):  # type: ignore[misc]
         self.session = onnxruntime.InferenceSession(os.environ[MODEL], options)
         self.input = self.session.get_inputs()[0].name
 
-    def decode_request(self, request: Any, **_: Any) -> Any:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # annotated, it would be a schema
         return numpy.asarray([request["flatten_input"]], "float32")
 
     def predict(self, x: Any, **_: Any) -> Any:
