@@ -37,7 +37,7 @@ class Progress:
         return cls(match["stage"], int(match["done"]), int(match["total"]), match["text"] or "")
 
 
-Report = Callable[[Progress], None]
+Tell = Callable[[Progress], None]
 
 
 def to_stdout(progress: Progress) -> None:

@@ -27,8 +27,8 @@ def engine_name() -> str:
     return name
 
 
-def get_engine(report: progress.Report = progress.to_stdout) -> Engine:
+def get_engine(tell: progress.Tell = progress.to_stdout) -> Engine:
     """Make the engine for this process."""
     module = importlib.import_module(ENGINES[engine_name()])
-    engine: Engine = module.create(report)
+    engine: Engine = module.create(tell)
     return engine

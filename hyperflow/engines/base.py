@@ -66,8 +66,8 @@ class Engine(ABC):
     limits: ClassVar[Limits] = MappingProxyType({})
     """The only values that this engine has for a spec's field: `{"train.parameter_servers": (0,)}`."""
 
-    def __init__(self, report: progress.Report = progress.to_stdout) -> None:
-        self.report = report
+    def __init__(self, tell: progress.Tell = progress.to_stdout) -> None:
+        self.tell = tell
 
     def judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         """Refuse what this engine has not got, wherever it is: nothing is asked of a cluster or a disk.

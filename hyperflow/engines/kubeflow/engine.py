@@ -29,7 +29,7 @@ class KubeflowEngine(Engine):
     """Tune with Katib or our own search, train with what there is, serve with KServe; the contract is the base's.
 
     Args:
-        report: Told of every step forward.
+        tell: Told of every step forward.
         cluster: Where to work; by default where this pod, or the kubeconfig, is.
         grace: Seconds that a model has to get over a failure to load; a first crash may pass.
         act_seconds: Seconds that a controller has to act on a new object.
@@ -40,13 +40,13 @@ class KubeflowEngine(Engine):
 
     def __init__(
         self,
-        report: progress.Report = progress.to_stdout,
+        tell: progress.Tell = progress.to_stdout,
         cluster: Cluster | None = None,
         grace: float = 30.0,
         act_seconds: float = ACT_SECONDS,
         start_seconds: float = START_SECONDS,
     ) -> None:
-        super().__init__(report)
+        super().__init__(tell)
         self._given, self._grace = cluster, grace
         self._act_seconds, self._start_seconds = act_seconds, start_seconds
 
@@ -72,7 +72,7 @@ class KubeflowEngine(Engine):
 
     @property
     def _services(self) -> Serving:
-        return Serving(self.cluster, self.report, self._grace, self._act_seconds)
+        return Serving(self.cluster, self.tell, self._grace, self._act_seconds)
 
     def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
         require_image(tune.trainer, tune.compute)
@@ -90,7 +90,7 @@ class KubeflowEngine(Engine):
         print(choice, flush=True)
         with evidence.kept(spec.run_id, "tune"):
             if choice.tuner == "katib":
-                return Tuning(self.cluster, spec, self.report, self._act_seconds, self._start_seconds).run()
+                return Tuning(self.cluster, spec, self.tell, self._act_seconds, self._start_seconds).run()
             return self._search(spec, choice.backend)
 
     def _train(self, spec: TrainSpec) -> TrainResult:
@@ -99,7 +99,7 @@ class KubeflowEngine(Engine):
         print(choice, flush=True)
         with evidence.kept(spec.run_id, "train"):
             limits = self._act_seconds, self._start_seconds
-            return Training(self.cluster, spec, self.report, *limits, choice.backend).run()
+            return Training(self.cluster, spec, self.tell, *limits, choice.backend).run()
 
     def _search(self, spec: TuneSpec, backend: Backend) -> TuneResult:
         """Search in this step, with a job for each trial; the import is long, and only who searches so waits for it."""
@@ -110,7 +110,7 @@ class KubeflowEngine(Engine):
         with volume.writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
         trials = TrialJobs(self.cluster, spec, folder, backend, self._act_seconds, self._start_seconds)
-        return Search(spec, folder, self.report, trials).run()
+        return Search(spec, folder, self.tell, trials).run()
 
     def _serve(self, spec: ServeSpec) -> Endpoint:
         preflight.require(preflight.for_serving(self.cluster, spec))
@@ -161,6 +161,6 @@ def _training(spec: TrainSpec) -> list[Manifest]:
     return backends.objects(spec.training_backend, work.training(spec))
 
 
-def create(report: progress.Report = progress.to_stdout, namespace: str = "") -> KubeflowEngine:
+def create(tell: progress.Tell = progress.to_stdout, namespace: str = "") -> KubeflowEngine:
     """Make the engine, for the namespace of this pod or kubeconfig if none is named."""
-    return KubeflowEngine(report, Cluster(namespace) if namespace else None)
+    return KubeflowEngine(tell, Cluster(namespace) if namespace else None)

@@ -19,7 +19,7 @@ from hyperflow.engines.kubeflow.rollout import Rollout
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import Cancelled, Conflict, JobFailed, JobTimeout
-from hyperflow.progress import Progress, Report
+from hyperflow.progress import Progress, Tell
 from hyperflow.specs import Endpoint, ServeSpec, fingerprint
 
 _SELECTOR = "serving.kserve.io/inferenceservice"
@@ -33,13 +33,13 @@ class Serving:
 
     Args:
         cluster: Where they are.
-        report: Told of every step forward.
+        tell: Told of every step forward.
         grace: Seconds that a model has to get over a failure to load; a first crash may pass.
         act_seconds: Seconds that KServe has to act on a new service.
     """
 
-    def __init__(self, cluster: Cluster, report: Report, grace: float, act_seconds: float = ACT_SECONDS) -> None:
-        self._cluster, self._report, self._grace, self._act_seconds = cluster, report, grace, act_seconds
+    def __init__(self, cluster: Cluster, tell: Tell, grace: float, act_seconds: float = ACT_SECONDS) -> None:
+        self._cluster, self._tell, self._grace, self._act_seconds = cluster, tell, grace, act_seconds
 
     def serve(self, spec: ServeSpec) -> Endpoint:
         """Create the service or replace what it serves; on failure leave it as it was."""
@@ -140,7 +140,7 @@ class Serving:
         back = self._update(live, lambda item: service.restored(item) if _is_this(item, spec) else None)
         if back is not None:
             model = service.served(back)
-            self._report(Progress("deploy", 0, 1, f"putting the previous model of {name} back"))
+            self._tell(Progress("deploy", 0, 1, f"putting the previous model of {name} back"))
             lag = self._hand_back(back) if failed and service.has_share(back) else ""
             return f"the previous model ({model.path}) stays{lag}" if model else ""
         if not failed and not live.get("status", {}).get("url"):
@@ -193,7 +193,7 @@ class Serving:
             self._follow(rollout, feed, deadline, timeout)
         endpoint = self._endpoint(rollout.item)
         answer.wait(f"{endpoint.url}/v1/models/{endpoint.name}", deadline, timeout)
-        self._report(Progress("deploy", 1, 1, f"{name} answers at {endpoint.url}"))
+        self._tell(Progress("deploy", 1, 1, f"{name} answers at {endpoint.url}"))
         return endpoint
 
     def _follow(self, rollout: Rollout, feed: Feed, deadline: float, timeout: int) -> None:
@@ -216,7 +216,7 @@ class Serving:
             rollout.see(change.resource, change.object, change.deleted)
             if rollout.text not in ("", said):
                 said = rollout.text
-                self._report(Progress("deploy", 0, 1, f"waiting for {said}"))
+                self._tell(Progress("deploy", 0, 1, f"waiting for {said}"))
 
     def _settled(self, rollout: Rollout) -> bool:
         """Tell whether all is done; Deployments are read once more, as their watch may lag behind the service's."""

@@ -21,7 +21,7 @@ from hyperflow.engines.kubeflow.resources import EVENT, NETWORK, POD
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS, Starting
 from hyperflow.engines.kubeflow.watch import Feed, Line
 from hyperflow.errors import JobFailed, JobTimeout
-from hyperflow.progress import Progress, Report
+from hyperflow.progress import Progress, Tell
 from hyperflow.specs import TrainResult, TrainSpec
 from hyperflow.volume.paths import is_model
 
@@ -34,7 +34,7 @@ class Training:
     Args:
         cluster: Where it runs.
         spec: What to train.
-        report: Told of every step forward.
+        tell: Told of every step forward.
         act_seconds: Seconds that the controller has to act on the job.
         start_seconds: Seconds for which a pod that cannot start is borne.
         backend: What carries it out.
@@ -44,13 +44,13 @@ class Training:
         self,
         cluster: Cluster,
         spec: TrainSpec,
-        report: Report,
+        tell: Tell,
         act_seconds: float = ACT_SECONDS,
         start_seconds: float = START_SECONDS,
         backend: Backend = TFJOBS,
     ) -> None:
         self._backend, self._resource = backend, backend.resource
-        self._cluster, self._spec, self._report, self._act_seconds = cluster, spec, report, act_seconds
+        self._cluster, self._spec, self._tell, self._act_seconds = cluster, spec, tell, act_seconds
         self._starting, self._incidents = Starting(start_seconds), Incidents()
         self._pods: dict[str, Manifest] = {}
         self._followed: dict[str, list[str]] = {}
@@ -119,7 +119,7 @@ class Training:
         self._followed.setdefault(line.pod, []).append(line.text)
         values = metrics.parse_line(line.text)
         if "epoch" in values:
-            self._report(Progress("train", int(values["epoch"]), self._spec.epochs_in_all, line.text))
+            self._tell(Progress("train", int(values["epoch"]), self._spec.epochs_in_all, line.text))
 
     def _pod(self, pod: Manifest, deleted: bool, feed: Feed) -> None:
         """Follow a chief that has started; keep what a failed pod said, for the operator may replace it at once."""
@@ -144,7 +144,7 @@ class Training:
         """Report why a pod does not start, once a reason: an image or a node may be long in coming."""
         if text and text not in self._said:
             self._said.add(text)
-            self._report(Progress("train", 0, self._spec.epochs_in_all, text))
+            self._tell(Progress("train", 0, self._spec.epochs_in_all, text))
 
     def _check_restarts(self) -> None:
         """End a job that restarts for ever: the operator does not count the pods that it replaces."""

@@ -16,7 +16,7 @@ from hyperflow.engines.kubeflow.resources import EVENT, EXPERIMENT, POD, SUGGEST
 from hyperflow.engines.kubeflow.starting import ACT_SECONDS, START_SECONDS
 from hyperflow.engines.kubeflow.watch import Change, Feed
 from hyperflow.errors import Conflict, JobFailed, JobTimeout
-from hyperflow.progress import Progress, Report
+from hyperflow.progress import Progress, Tell
 from hyperflow.specs import Trial, TuneResult, TuneSpec
 from hyperflow.volume import paths
 
@@ -38,7 +38,7 @@ class Tuning:
     Args:
         cluster: Where it runs.
         spec: What to search for.
-        report: Told of every step forward.
+        tell: Told of every step forward.
         act_seconds: Seconds that Katib has to act on the Experiment.
         start_seconds: Seconds for which a pod that cannot start is borne.
     """
@@ -47,11 +47,11 @@ class Tuning:
         self,
         cluster: Cluster,
         spec: TuneSpec,
-        report: Report,
+        tell: Tell,
         act_seconds: float = ACT_SECONDS,
         start_seconds: float = START_SECONDS,
     ) -> None:
-        self._cluster, self._spec, self._report, self._act_seconds = cluster, spec, report, act_seconds
+        self._cluster, self._spec, self._tell, self._act_seconds = cluster, spec, tell, act_seconds
         self._headway = Headway(spec.name, spec.algorithm.name, start_seconds)
         self._queue = QueueTime(bool(spec.compute.queue), paths.queue_time(spec.run_id))
         self._said: set[str] = set()
@@ -119,7 +119,7 @@ class Tuning:
             done = _done(item)
             if text and f"{done} {text}" not in self._said:
                 self._said.add(f"{done} {text}")
-                self._report(Progress("tune", done, self._spec.max_trials, text))
+                self._tell(Progress("tune", done, self._spec.max_trials, text))
 
     def _seconds_left(self, item: Manifest) -> float:
         """Return for how long to wait for the next change."""

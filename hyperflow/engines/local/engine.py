@@ -47,8 +47,8 @@ class LocalEngine(Engine):
         }
     )
 
-    def __init__(self, report: progress.Report = progress.to_stdout) -> None:
-        super().__init__(report)
+    def __init__(self, tell: progress.Tell = progress.to_stdout) -> None:
+        super().__init__(tell)
         self.services = Services(paths.services())
 
     def _judge(self, tune: TuneSpec, train: TrainSpec, serve: ServeSpec) -> None:
@@ -65,10 +65,10 @@ class LocalEngine(Engine):
         folder = paths.tuning(spec.run_id)
         with volume.writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        return search.Search(spec, folder, self.report, Processes(spec, folder)).run()
+        return search.Search(spec, folder, self.tell, Processes(spec, folder)).run()
 
     def _train(self, spec: TrainSpec) -> TrainResult:
-        return Training(spec, paths.training(spec.run_id), self.report).run()
+        return Training(spec, paths.training(spec.run_id), self.tell).run()
 
     def _serve(self, spec: ServeSpec) -> Endpoint:
         return self.services.stage(spec)
@@ -127,6 +127,6 @@ class LocalEngine(Engine):
         return [each for each in ([name] if name else self.services.names()) if self.services.stop(each, run_id)]
 
 
-def create(report: progress.Report = progress.to_stdout) -> LocalEngine:
+def create(tell: progress.Tell = progress.to_stdout) -> LocalEngine:
     """Make the engine."""
-    return LocalEngine(report)
+    return LocalEngine(tell)

@@ -11,7 +11,7 @@ from pathlib import Path
 from hyperflow import metrics
 from hyperflow.engines.local.processes import Job, free_port
 from hyperflow.errors import Conflict, JobFailed, JobTimeout
-from hyperflow.progress import Progress, Report
+from hyperflow.progress import Progress, Tell
 from hyperflow.specs import TrainResult, TrainSpec, fingerprint
 from hyperflow.volume import write_text
 from hyperflow.volume.paths import is_model
@@ -25,11 +25,11 @@ class Training:
     Args:
         spec: What to train.
         folder: Where checkpoints and logs are kept; this training's own.
-        report: Told of every epoch.
+        tell: Told of every epoch.
     """
 
-    def __init__(self, spec: TrainSpec, folder: Path, report: Report) -> None:
-        self._spec, self._folder, self._report = spec, folder, report
+    def __init__(self, spec: TrainSpec, folder: Path, tell: Tell) -> None:
+        self._spec, self._folder, self._tell = spec, folder, tell
         self._jobs: list[Job] = []
 
     def run(self) -> TrainResult:
@@ -99,7 +99,7 @@ class Training:
         for line in job.lines():
             seen = metrics.parse_line(line)
             if is_chief and "epoch" in seen:
-                self._report(Progress("train", int(seen["epoch"]), self._spec.epochs_in_all, line))
+                self._tell(Progress("train", int(seen["epoch"]), self._spec.epochs_in_all, line))
         return job.wait()
 
     def _has_model(self) -> bool:

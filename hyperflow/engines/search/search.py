@@ -20,7 +20,7 @@ from hyperflow.engines.search import checkpoints, queues, samplers
 from hyperflow.engines.search import study as studies
 from hyperflow.engines.search.trials import Runner, Trials
 from hyperflow.errors import JobFailed, JobTimeout
-from hyperflow.progress import Progress, Report
+from hyperflow.progress import Progress, Tell
 from hyperflow.specs import TuneResult, TuneSpec, Value, format_value
 
 _GLANCE = 5.0  # seconds after which it looks whether time is left, which grows while trials wait in a queue
@@ -42,12 +42,12 @@ class Search:
     Args:
         spec: What to search for.
         folder: Where study and logs are kept; this search's own.
-        report: Told of every trial that ends.
+        tell: Told of every trial that ends.
         runner: What runs the trials.
     """
 
-    def __init__(self, spec: TuneSpec, folder: Path, report: Report, runner: Runner) -> None:
-        self._spec, self._folder, self._report, self._runner = spec, folder, report, runner
+    def __init__(self, spec: TuneSpec, folder: Path, tell: Tell, runner: Runner) -> None:
+        self._spec, self._folder, self._tell, self._runner = spec, folder, tell, runner
 
     def run(self) -> TuneResult:
         """Run trials until the search has ended, well or badly."""
@@ -125,7 +125,7 @@ class Search:
         if best is not None:
             values = " ".join(f"{name}={_short(value)}" for name, value in best.params.items())
             text = f"best {self._spec.objective.metric}={best.value:.4f} with {values}"
-        self._report(Progress("tune", len(ended), self._spec.max_trials, text))
+        self._tell(Progress("tune", len(ended), self._spec.max_trials, text))
 
     def _result(self) -> TuneResult:
         ended = self._ended()
