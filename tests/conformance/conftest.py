@@ -90,5 +90,5 @@ def engine(
     monkeypatch.setenv(volume.ENVIRONMENT, str(tmp_path / "volume"))
     (tmp_path / "volume").mkdir()
     with WORLDS[request.param](tmp_path) as made:
-        made.report = said.append
+        made.tell = said.append
         yield made

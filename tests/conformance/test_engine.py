@@ -131,7 +131,7 @@ class TestTune:
         def cancel(_: Progress) -> None:
             raise Cancelled("stop")
 
-        engine.report = cancel
+        engine.tell = cancel
         with pytest.raises(Cancelled):
             engine.tune(tuning(trainer=trainer(pause=0.2, count_in=marker), max_trials=6))
         assert_ends(str(marker))
@@ -193,7 +193,7 @@ class TestTrain:
         def cancel(_: Progress) -> None:
             raise Cancelled("stop")
 
-        engine.report = cancel
+        engine.tell = cancel
         with pytest.raises(Cancelled):
             engine.train(training(trainer=trainer(pause=0.2, count_in=marker), epochs=500))
         assert_ends(str(marker))

@@ -189,7 +189,7 @@ class TestFalseSuccess:
 
     def test_pod_that_cannot_start_is_told_while_waiting(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         said: list[str] = []
-        engine.report = lambda progress: said.append(progress.text)
+        engine.tell = lambda progress: said.append(progress.text)
         waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
         with started(lambda: engine.train(training())) as train:
             appeared(emulator, TFJOBS, TRAIN)

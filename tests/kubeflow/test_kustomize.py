@@ -237,7 +237,7 @@ def live_through_everything(
     engine.restore("m")
     with pytest.raises(JobFailed):
         engine.serve(serving(name="new", model=model("missing")))
-    engine.report = cancel
+    engine.tell = cancel
     with pytest.raises(Cancelled):
         engine.serve(serving(name="cancelled"))
     assert engine.deployed("cancelled") is None

@@ -175,7 +175,7 @@ class TestSearch:
         def cancel(_: Progress) -> None:
             raise Cancelled("stop")
 
-        engine.report = cancel
+        engine.tell = cancel
         with pytest.raises(Cancelled):
             engine.tune(searching(max_trials=6, arguments={"pause": 0.2}))
         assert {hand_end(job) for job in items(emulator, JOBS)} <= {"Complete"}
@@ -207,13 +207,13 @@ def test_killed_search_goes_on_and_no_trial_runs_twice(
         seen.set()
         raise Killed
 
-    engine.report = die
+    engine.tell = die
     with monkeypatch.context() as patch:
         patch.setattr("hyperflow.engines.kubeflow.trial_jobs.delete_for", lambda *_, **__: None)
         with pytest.raises(Killed):
             engine.tune(spec)
     assert seen.is_set()
-    engine.report = lambda _: None
+    engine.tell = lambda _: None
     result = engine.tune(spec)
     assert len(result.trials) == 6
     assert len({trial.name for trial in result.trials}) == 6

@@ -161,7 +161,7 @@ class TestTraining:
     def test_pod_that_may_not_be_made_fails_the_training(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         """The operator sets no condition as long as it cannot create a pod: there is nothing but its event."""
         said: list[str] = []
-        engine.report = lambda progress: said.append(progress.text)
+        engine.tell = lambda progress: said.append(progress.text)
         with started(lambda: engine.train(training())) as train:
             appeared(emulator, TFJOBS, TRAIN)
             warn(emulator, TRAIN, "FailedCreatePod", FORBIDDEN + 'violates PodSecurity "restricted:latest"')
@@ -171,7 +171,7 @@ class TestTraining:
 
     def test_quota_that_others_use_up_is_waited_for(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         said: list[str] = []
-        engine.report = lambda progress: said.append(progress.text)
+        engine.tell = lambda progress: said.append(progress.text)
         with started(lambda: engine.train(training(timeout=4))) as train:
             appeared(emulator, TFJOBS, TRAIN)
             end(emulator, TFJOBS, TRAIN, "Created")
