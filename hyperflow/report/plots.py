@@ -43,8 +43,18 @@ def over_parameter(record: Tune, name: str) -> str:
     axes.plot([record.best.parameters[name]], [record.best.value], "*", color=_ACCENT, markersize=14)
     numbers = [value for value in values if isinstance(value, int | float)]
     if _spans_decades(numbers):
-        axes.set_xscale("log")
+        _make_logarithmic(axes, max(numbers) / min(numbers))
     return _image(figure)
+
+
+def _make_logarithmic(axes: Any, ratio: float) -> None:
+    """Give an axis a logarithmic scale, with few labels that are plain numbers: they never touch."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 50 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def parallel(record: Tune, names: Sequence[str]) -> str:

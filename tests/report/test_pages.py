@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +71,26 @@ def test_curve_has_no_legend_of_what_was_not_printed() -> None:
         plots.curve({"loss": [1.0], "validation-loss": [1.0]}, ("loss", "validation-loss")).partition(",")[2]
     )
     assert drawn.count(b'id="line2d_') < both.count(b'id="line2d_')
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(5e-4, 3e-3), (5e-4, 2e-2), (1e-5, 1e-3), (1e-12, 1.0), (3, 16), (1, 100_000)]
+)
+def test_labels_of_a_logarithmic_axis_are_plain_numbers_that_never_touch(
+    low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "_image", drawn.append)
+    trials = tuple(Trial(f"t{i}", "succeeded", {"rate": float(x)}, i) for i, x in enumerate(np.geomspace(low, high, 6)))
+    plots.over_parameter(records.Tune(metric="m", direction="maximize", best=trials[-1], trials=trials), "rate")
+    drawn[0].draw_without_rendering()
+    axis = drawn[0].axes[0].xaxis
+    left, right = axis.get_view_interval()
+    labels = [tick.label1 for tick in axis.get_major_ticks() if left <= tick.get_loc() <= right]
+    assert len(labels) > 1
+    assert all(float(label.get_text()) for label in labels)
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(before.x1 + 4 < after.x0 for before, after in itertools.pairwise(boxes))
 
 
 def test_index_lists_the_newest_first_and_keeps_hostile_values_out(
