@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperflow import volume
-from hyperflow.cli import show, spans, tracking
+from hyperflow.cli import show
 from hyperflow.cli.app import Debug, Pipeline, Set, Volume, app, find_pipeline, told, use_volume
 from hyperflow.cli.show import console
 from hyperflow.errors import InvalidParameter
@@ -85,6 +85,8 @@ def _run_once(request: Request, page: int | None = None) -> str:
         request: The run.
         page: Port of a page that shows it while it goes, 0 for any; None for no page.
     """
+    from hyperflow.cli import tracking  # late: its command comes after these in --help
+
     with tracking.written_down(request):
         return _run(request, page)
 
