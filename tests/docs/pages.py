@@ -47,9 +47,10 @@ def blocks(text: str) -> list[Block]:
     ]
 
 
-def prose(text: str) -> str:
-    """Return a page without its code."""
-    return re.sub(r"`[^`\n]*`", "`code`", _BLOCK.sub("", text))
+def prose(text: str, code: bool = False) -> str:
+    """Return a page without its blocks and, unless it is asked for, without the code in its sentences."""
+    sentences = _BLOCK.sub("", text)
+    return sentences if code else re.sub(r"`[^`\n]*`", "`code`", sentences)
 
 
 def links(text: str) -> list[Link]:

@@ -6,10 +6,13 @@ command line reads it, and then left. A server that the documents name is one of
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.docs.pages import ROOT
 from tests.runner.laptop import QUICK, SMALL
@@ -41,13 +44,17 @@ def hyperflow(words: list[str]) -> None:
 
 def _read(words: list[str]) -> None:
     """Read the words as the command line does: an option that there is not ends this with its message."""
-    import typer
+    commands()[words[0]].make_context(words[0], words[1:])
+
+
+@functools.cache
+def commands() -> Mapping[str, Any]:
+    """Return the command line's commands by their names."""
+    import typer  # late, as no other program needs it
 
     from hyperflow.cli import app
 
-    group = typer.main.get_command(app)
-    command = group.commands[words[0]]  # type: ignore[attr-defined]
-    command.make_context(words[0], words[1:])
+    return typer.main.get_command(app).commands  # type: ignore[attr-defined, no-any-return]
 
 
 def make(words: list[str]) -> None:

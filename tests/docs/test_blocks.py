@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -131,6 +132,31 @@ def test_python_runs_and_prints_what_stands_below_it(page: Path) -> None:
             exec(compile(block.text, pages.name(page), "exec"), names)
         if after.language in ("", "text") and said.getvalue():
             assert said.getvalue() == after.text
+
+
+@pytest.mark.parametrize("page", ENGLISH, ids=pages.name)
+def test_commands_that_are_only_shown_are_ones_that_there_are(page: Path) -> None:
+    """Commands in sentences, and in blocks that show a server's or a person's part too."""
+    commands = stand_in.commands()
+    for command in _shown(page.read_text(encoding="utf-8")):
+        program, *words = shlex.split(command)
+        if program == "make":
+            stand_in.make(words)
+        if program == "hyperflow" and words[0] not in ("COMMAND", "--version"):
+            options = {option for each in commands[words[0]].params for option in each.opts}
+            assert {word for word in words if word.startswith("--")} <= options, command
+        files = [word for word in words if word.startswith(("tests/", "manifests/"))]
+        assert all((pages.ROOT / file).exists() for file in files), command
+
+
+def _shown(text: str) -> list[str]:
+    """Return the commands of a page that stand in no block of commands."""
+    spans = re.findall(r"`([^`\n]+)`", pages.prose(text, code=True))
+    blocks = [line for each in pages.blocks(text) if each.language == "text" for line in each.text.splitlines()]
+    indented = re.findall(r"^    (\S.*)$", pages.prose(text, code=True), re.MULTILINE)
+    lines = [re.sub(r"\s+#.*$", "", line.removeprefix("$ ")) for line in (*spans, *blocks, *indented)]
+    bare = [re.sub(r"^(?:[A-Z_]+=\S+ )+", "", line) for line in lines]
+    return [line for line in bare if re.match(r"(hyperflow|make|pytest|kubectl) [\w-]", line)]
 
 
 def test_data_in_the_documents_can_be_read() -> None:
