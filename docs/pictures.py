@@ -6,9 +6,11 @@ from one with the pipeline's own defaults (five minutes), with Chromium.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -36,7 +38,9 @@ path { fill: none; stroke: #64748b; stroke-width: 1.5; marker-end: url(#tip) }
 <polygon points="0,0 8,4 0,8" fill="#64748b"/></marker></defs>"""
 SHORT = ("--run-id", "small", "--set", "epochs=2", "--set", "max_trials=2")
 """The run that docs/start.md has the reader try."""
-PROGRESS = re.compile(r"\[(\w+) \d+/\d+\]")
+COLUMNS = 100
+HOME = "/home/you/hyperflow/"
+"""What the pictures have in the place of this machine's folder."""
 WIDTH, HEIGHT, GAP = 104, 44, 34
 
 SIDES: Mapping[str, tuple[str, str]] = {
@@ -157,28 +161,50 @@ def _svg(width: int, height: int, parts: list[str]) -> str:
 
 
 def run(folder: Path, *words: str) -> str:
-    """Run the pipeline and return what it printed."""
+    """Run the pipeline in a terminal of its own, and return all that it has written there."""
     command = [sys.executable, "-m", "hyperflow", "run", *words, "--folder", str(folder / "volume")]
-    environment = {**os.environ, "COLUMNS": "110"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=True)
-    return done.stdout.replace(f"{folder}/", "")
+    ours, its = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    written = b""
+    with contextlib.suppress(OSError):  # what the end of a terminal is to its reader
+        while part := os.read(ours, 65536):
+            written += part
+    if process.wait():
+        sys.exit(written.decode())
+    return written.decode().replace(f"{folder}/", HOME)
 
 
-def draw_terminal(command: str, printed: str) -> str:
-    """Draw what a run printed as a terminal shows it: of each step's progress the last line, as its bar would show."""
+def settled(written: str) -> list[str]:
+    """Return the lines that a terminal shows in the end: a bar is drawn over the one before it."""
+    lines, row = [""], 0
+    for part in re.split(r"(\r|\n|\x1b\[(?:1A|2K|\?25[lh]))", written):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part != "\r" and not part.startswith("\x1b[?25"):
+            lines[row] += part
+    return lines
+
+
+def draw_terminal(command: str, written: str) -> str:
+    """Draw what a run has written as a terminal shows it."""
     from rich.console import Console
     from rich.text import Text
 
-    lines = [line.rstrip() for line in printed.splitlines() if not line.startswith(" seconds ")]  # this machine's own
-    console = Console(record=True, width=116, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=COLUMNS + 4, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ {command}", style="bold"))
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        step = PROGRESS.match(line)
-        if step and after.startswith(f"[{step[1]} "):
-            continue
-        name, gap, rest = line.partition("   ")
-        told = Text.assemble((name, "dim"), gap + rest) if gap else Text(line)
-        console.print(told, overflow="ellipsis", no_wrap=True)
+    inside = False
+    for text in Text.from_ansi("\n".join(settled(written))).split(allow_blank=False):
+        inside = text.plain.startswith(" seconds ") or (inside and text.plain.startswith(" " * 20))
+        if not inside:  # the seconds are this machine's own
+            text.rstrip()
+            console.print(text)
     drawn = console.export_svg(title=command, font_aspect_ratio=0.61)
     drawn = re.sub(r"\s*@font-face \{.*?\}|\s*<!--.*?-->", "", drawn, flags=re.DOTALL)  # fonts from elsewhere
     return "\n".join(line.rstrip() for line in drawn.replace("Fira Code", "JetBrains Mono").splitlines()) + "\n"
@@ -188,7 +214,7 @@ def take_report(folder: Path) -> None:
     """Take a picture of the run's report with Chromium."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or sys.exit("pictures: Chromium is missing")
     page = next((folder / "volume" / "runs").glob("*/report.html"))
-    page.write_text(page.read_text(encoding="utf-8").replace(f"{folder}/", ""), encoding="utf-8")
+    page.write_text(page.read_text(encoding="utf-8").replace(f"{folder}/", HOME), encoding="utf-8")
     words = ["--headless=new", "--no-sandbox", "--hide-scrollbars", "--window-size=1000,1500", f"--screenshot={REPORT}"]
     subprocess.run([browser, *words, page.as_uri()], check=True, capture_output=True, timeout=120)
 
