@@ -44,6 +44,8 @@ def over_parameter(record: Tune, name: str) -> str:
     numbers = [value for value in values if isinstance(value, int | float)]
     if _spans_decades(numbers):
         _make_logarithmic(axes, max(numbers) / min(numbers))
+    elif numbers:
+        axes.locator_params(axis="x", nbins=5)
     return _image(figure)
 
 

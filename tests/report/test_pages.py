@@ -74,9 +74,10 @@ def test_curve_has_no_legend_of_what_was_not_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(5e-4, 3e-3), (5e-4, 2e-2), (1e-5, 1e-3), (1e-12, 1.0), (3, 16), (1, 100_000)]
+    ("low", "high"),
+    [(5e-4, 3e-3), (5e-4, 2e-2), (1e-5, 1e-3), (1e-12, 1.0), (3, 16), (3.1e-3, 7.1e-3), (128, 256), (1, 100_000)],
 )
-def test_labels_of_a_logarithmic_axis_are_plain_numbers_that_never_touch(
+def test_labels_of_a_parameters_axis_are_plain_numbers_that_never_touch(
     low: float, high: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
