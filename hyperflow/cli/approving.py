@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markdown import Markdown
 from rich.markup import escape
 
 from hyperflow import volume
@@ -57,7 +58,8 @@ def approvals(namespace: Namespace = "", folder: Volume = None, debug: Debug = F
         questions = _engine(here=not namespace, namespace=namespace).asked()
         for question in questions:
             _say(f"{question.run_id} would put {question.model_name} live; it waits until {moment(question.until)}")
-            _say(f"{question.verdict}\nThe verdict and the misread images: {question.page}\n")
+            console.print(Markdown(question.verdict))
+            _say(f"The verdict and the misread images: {question.page}\n")
         if not questions:
             _say("nothing waits for approval")
 
