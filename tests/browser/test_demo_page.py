@@ -139,6 +139,9 @@ def test_why_shows_what_the_answer_rests_on_beside_the_picture(visitor: Visitor,
     assert heat.size == (28, 28)
     assert (red > blue).any()  # something speaks for the answer
     assert (visitor.text("#answer .verdict"), visitor.got()) == (verdict, picture)
+    sizes = [image.size for image in visitor.all("#answer .asked img")]
+    assert sizes[0] == sizes[1], "they can be compared, point by point"
+    visitor.screenshot("why")
     path = tmp_path / "shirt.png"
     photograph().save(path)
     visitor.press("Upload")
@@ -160,7 +163,6 @@ def test_answer_stands_above_the_images_on_a_telephone(visitor: Visitor) -> None
         assert visitor.chromium.execute_script(
             "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         )
-        visitor.screenshot("telephone")
     finally:
         visitor.chromium.set_window_size(size["width"], size["height"])
 

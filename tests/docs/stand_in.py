@@ -82,7 +82,9 @@ def curl(words: list[str]) -> None:
 
 
 def python3(words: list[str]) -> None:
-    """Make an environment of which the programs do nothing: tests/installed makes a real one."""
+    """Make an environment of which the programs do nothing: tests/installed makes a real one; read what pip is told."""
+    if "-r" in words and "--no-deps" not in words:
+        sys.exit("a lock overrides a package's pin, so pip refuses it without --no-deps")
     if words[:2] == ["-m", "venv"]:
         programs = Path(words[2]) / "bin"
         programs.mkdir(parents=True)
