@@ -107,7 +107,7 @@ def _run(script: str, checkout: Path, api: Api) -> tuple[int, str]:
     finally:
         subprocess.run(
             [sys.executable, "-m", "hyperflow", "stop", "--folder", str(checkout / "volume")],
-            capture_output=True, timeout=60, check=False,
+            capture_output=True, timeout=180, check=False,
         )  # fmt: skip
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
