@@ -48,6 +48,11 @@ def test_no_drawing_asks_anybody_for_anything() -> None:
         assert {each for each in addresses if "127.0.0.1" not in each} == {"http://www.w3.org"}, path
 
 
+def test_a_bar_is_drawn_over_the_one_before_it(pictures: ModuleType) -> None:
+    first, second = "\x1b[?25l\r\x1b[2Kcheck 0\r\n", "\r\x1b[1A\x1b[2Kcheck 1\r\n\x1b[2Ktrain 0\r\n"
+    assert pictures.settled(f"Run\r\n{first}{second}\x1b[?25hended\r\n") == ["Run", "check 1", "train 0", "ended", ""]
+
+
 def test_the_terminal_shows_a_whole_run(pictures: ModuleType) -> None:
     command = f"hyperflow run {' '.join(pictures.SHORT)}"
     assert command in (pages.ROOT / "docs" / "start.md").read_text(encoding="utf-8")

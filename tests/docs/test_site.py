@@ -35,6 +35,15 @@ def test_every_page_is_there_and_the_repositorys_own_below_project(site: Path) -
         assert (site / place / "index.html").exists(), place
 
 
+def test_the_menu_has_each_page_of_the_navigation_and_no_program_is_published(site: Path) -> None:
+    page = (site / "index.html").read_text(encoding="utf-8")
+    for title, target in re.findall(r"- ([^:\n]+): (\S+)\.md", (pages.ROOT / "mkdocs.yml").read_text(encoding="utf-8")):
+        place = re.sub(r"(^|/)(index|README)$", "", target)
+        link = re.search(rf'<a href="(?:\./)?{re.escape(place)}/?" class="md-nav__link[^>]*>(.*?)</a>', page, re.DOTALL)
+        assert title == "Home" or (link and title in link[1]), title
+    assert not list(site.rglob("*.py"))
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     loads = re.compile(r"""<(?:script|img|link(?![^>]*rel="?canonical))[^>]*(?:src|href)=["']?(https?:)?//""")
     for page in site.rglob("*.html"):
