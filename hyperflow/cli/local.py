@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hyperflow import volume
-from hyperflow.cli import show
+from hyperflow.cli import show, spans
 from hyperflow.cli.app import Debug, Pipeline, Set, Volume, app, find_pipeline, told, use_volume
 from hyperflow.cli.show import console
 from hyperflow.errors import InvalidParameter

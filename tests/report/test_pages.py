@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
