@@ -173,7 +173,7 @@ def test_collector_takes_finite_numbers_alone(line: str, found: list[tuple[str, 
 def test_grid_over_doubles_has_every_point() -> None:
     """Katib would make three of them, as 0.1 + 0.1 + 0.1 is more than 0.3."""
     space = (Dimension("x", "double", 0, 0.3, step=0.1), Dimension("k", "int", 1, 7, step=3))
-    spec = tuning(search_space=space, algorithm=Algorithm("grid"))
+    spec = tuning(search_space=space, algorithm=Algorithm("grid"), parallel_trials=1)
     x, k = experiment(spec)["spec"]["parameters"]
     assert x == {"name": "x", "parameterType": "discrete", "feasibleSpace": {"list": ["0", "0.1", "0.2", "0.3"]}}
     assert k["feasibleSpace"]["step"] == "3"
@@ -199,6 +199,7 @@ HYPERBAND = Algorithm("hyperband", {"r_l": "9", "resource_name": "k"})
             {"search_space": (Dimension("x", "double", 1, 2, distribution="logUniform"),), "algorithm": "sobol"},
             r"search_space\[x\].distribution",
         ),
+        ({"algorithm": "grid", "parallel_trials": 2}, "parallel_trials"),
         ({"algorithm": HYPERBAND, "max_trials": 9, "parallel_trials": 8}, "parallel_trials"),
         ({"algorithm": HYPERBAND, "max_trials": 8, "parallel_trials": 8}, "parallel_trials"),
         (

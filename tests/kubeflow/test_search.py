@@ -289,7 +289,9 @@ class TestTrials:
 
     def test_failed_trial_has_no_value(self, emulator: Emulator, operators: None, engine: KubeflowEngine) -> None:
         space = (Dimension("fail", "discrete", values=(0, 3)),)
-        spec = tuning(search_space=space, algorithm=Algorithm("grid"), max_trials=2, max_failed_trials=2)
+        spec = tuning(
+            search_space=space, algorithm=Algorithm("grid"), max_trials=2, max_failed_trials=2, parallel_trials=1
+        )
         result = engine.tune(spec)
         assert {(trial.status, trial.value is None) for trial in result.trials} == {
             ("succeeded", False), ("failed", True),

@@ -27,6 +27,8 @@ def check(spec: TuneSpec) -> None:
         _check_dimension(dimension, spec.algorithm.name)
     if spec.algorithm.name == "hyperband":
         _check_bracket(spec)
+    if spec.algorithm.name == "grid":
+        _check_one_by_one(spec)
 
 
 def _check_dimension(dimension: Dimension, algorithm: str) -> None:
@@ -60,6 +62,13 @@ def _check_multiples(dimension: Dimension, algorithm: str) -> None:
                 "or values of the type discrete, or algorithm multivariate-tpe"
             )
             raise InvalidParameter(f"search_space[{dimension.name}].{bound}", value, allowed)
+
+
+def _check_one_by_one(spec: TuneSpec) -> None:
+    """Refuse a grid of parallel trials: a request for a second point meanwhile has Katib drop the first for good."""
+    if spec.parallel_trials > 1:
+        allowed = "1, as Katib loses points of a grid of which it asks for several at a time; or tuner job"
+        raise InvalidParameter("parallel_trials", spec.parallel_trials, allowed)
 
 
 def _check_bracket(spec: TuneSpec) -> None:
