@@ -64,6 +64,7 @@ def check(
     serving_gpus: int,
     serving_node_selector: dict,
     serving_tolerations: list,
+    log_payloads: str,
     min_replicas: int,
     max_replicas: int,
     scale_metric: str,
@@ -77,6 +78,7 @@ def check(
     retune_every: int = 0,
     retune_accuracy_drop: float = 0.02,
     retune_drift: float = 0.25,
+    retune_input_drift: float = 0.0,
     keep_models: int = 10,
     keep_runs: int = 30,
 ) -> str:

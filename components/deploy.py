@@ -21,6 +21,7 @@ def deploy(
     serving_gpus: int,
     serving_node_selector: dict,
     serving_tolerations: list,
+    log_payloads: str,
     min_replicas: int,
     max_replicas: int,
     scale_metric: str,

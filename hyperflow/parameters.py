@@ -8,12 +8,14 @@ raises, so that a forgotten input can never turn into a default.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from hyperflow.errors import one_of
 from hyperflow.specs import ALGORITHMS, Value, rules
+from hyperflow.specs.entry import Entry
+from hyperflow.specs.entry import given as _given
 
 SEARCH_SPACE: Mapping[str, Mapping[str, object]] = {
     "learning_rate": {"type": "double", "min": 0.0005, "max": 0.008, "distribution": "logUniform"},
@@ -22,31 +24,6 @@ SEARCH_SPACE: Mapping[str, Mapping[str, object]] = {
 TRAINER_COMMAND = ("python", "-m", "hyperflow.fashion.train")
 
 _KFP = {Mapping: dict, Sequence: list}
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the table.
-
-    Args:
-        default: The value where the user gives none.
-        meaning: What it is, for whoever reads the UI, the command line or the docs.
-        rule: Refuses a value by the parameter's name; rules of several parameters together are the specs'.
-        recurring: Whether only the recurring pipeline has it.
-        type: Its type, as KFP passes it.
-    """
-
-    default: Any
-    meaning: str
-    rule: rules.Rule
-    recurring: bool = False
-    type: type = str
-
-
-def _given(default: _T, meaning: str, rule: rules.Rule = rules.its_specs_own, *, recurring: bool = False) -> _T:
-    return Entry(default, meaning, rule, recurring)  # type: ignore[return-value]
 
 
 class Parameters:
@@ -208,6 +185,11 @@ class Parameters:
     serving_tolerations: Sequence[Mapping[str, object]] = _given(
         [], "Kubernetes tolerations of the service; stock Knative refuses any.", rules.a_list
     )
+    log_payloads: str = _given(
+        "",
+        "Where our predictor keeps what is asked and answered: a folder, by its path on the volume, or a URL; empty "
+        "for nowhere. What users send may be personal.",
+    )
     min_replicas: int = _given(1, "Least replicas of the service; 0 in KServe's Knative mode alone.")
     max_replicas: int = _given(1, "Most replicas of the service.")
     scale_metric: str = _given(
@@ -252,6 +234,13 @@ class Parameters:
         0.25,
         "Search anew where the population stability index of what users were answered is above this; 0 for never.",
         rules.number_up_to(1000),
+        recurring=True,
+    )
+    retune_input_drift: float = _given(
+        0.0,
+        "Search anew where the statistic of the pictures in the folder of log_payloads, 0 to 1, is above this; 0 for "
+        "never.",
+        rules.number_up_to(1),
         recurring=True,
     )
     keep_models: int = _given(

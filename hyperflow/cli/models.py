@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import signal
@@ -123,20 +122,31 @@ def drift(
     The statistic is the largest of two-sample Kolmogorov-Smirnov tests in 16 random projections of the pixels: 0 for
     equal distributions, 1 for ones that share nothing. The payloads are those of `--log_payloads FOLDER`.
     """
-    from hyperflow import datasets
     from hyperflow.evaluation import inputs
 
     with told(debug):
         use_volume(folder)
-        known = datasets.newest(dataset)
-        if known is None:
-            what, why = f"the volume has no data set {dataset!r}", f"{volume.root()} was looked at"
-            raise Unavailable(what, why, "give --dataset or --folder; `hyperflow run` puts data sets on a volume")
-        found = inputs.measure(inputs.read(payloads, math.prod(known.shape)), known.images("train"))
+        known = stored(dataset)
+        found = inputs.look(payloads, known.images("train"))
         console.print(found.text, highlight=False)
         if found.statistic > most:
             what = f"what users send is not what {dataset} has"
             raise JobFailed(what, f"the statistic is {found.statistic:.3f}, and --most is {most:g}", inputs.REMEDY)
+
+
+def stored(dataset: str) -> Dataset:
+    """Return the newest state of a data set of the volume.
+
+    Raises:
+        Unavailable: The volume has none of that name.
+    """
+    from hyperflow import datasets
+
+    known = datasets.newest(dataset)
+    if known is None:
+        what, why = f"the volume has no data set {dataset!r}", f"{volume.root()} was looked at"
+        raise Unavailable(what, why, "give --dataset or --folder; `hyperflow run` puts data sets on a volume")
+    return known
 
 
 def served_here(name: str) -> Endpoint:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 import urllib3
 
@@ -16,6 +17,8 @@ from hyperflow.errors import JobFailed
 
 SECONDS = 30.0
 """How long an answer may take before the service counts as not answering."""
+OWN_QUESTION = "hyperflow-own-question"
+"""Header of what Hyperflow asks for itself, to test or to compare models."""
 
 _MOST_BYTES = 16 << 20  # of an answer; ten thousand images' probabilities take 2 MB
 _POOL = urllib3.PoolManager(retries=False, maxsize=32)  # of many threads at once, as in the demo page
@@ -30,14 +33,20 @@ def get(url: str, access: Access | None = None, seconds: float = SECONDS) -> Rep
     return _send("GET", url, None, access or Access.from_environment(), seconds)
 
 
-def post(url: str, body: object, access: Access | None = None, seconds: float = SECONDS) -> dict[str, object]:
-    """Send JSON and return the JSON object that is answered.
+def post(
+    url: str,
+    body: object,
+    access: Access | None = None,
+    seconds: float = SECONDS,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, object]:
+    """Send JSON, with further headers or without, and return the JSON object that is answered.
 
     Raises:
         JobFailed: The answer is an error or a login page, or there is none.
     """
     access = access or Access.from_environment()
-    return content(url, _send("POST", url, json.dumps(body).encode(), access, seconds), access)
+    return content(url, _send("POST", url, json.dumps(body).encode(), access, seconds, headers), access)
 
 
 def content(url: str, reply: Reply, access: Access | None = None) -> dict[str, object]:
@@ -72,8 +81,16 @@ def send(method: str, address: str, body: bytes | None, headers: Mapping[str, st
         return Reply(response.status, response.headers, _body(response, time.monotonic() + seconds))
 
 
-def _send(method: str, url: str, body: bytes | None, access: Access, seconds: float) -> Reply:
+def _send(
+    method: str,
+    url: str,
+    body: bytes | None,
+    access: Access,
+    seconds: float,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Reply:
     address, headers = access.route(url)
+    headers.update(more)
     if body is not None:
         headers["Content-Type"] = "application/json"
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperflow.client.access import Access
-from hyperflow.client.http import SECONDS, post
+from hyperflow.client.http import OWN_QUESTION, SECONDS, post
 from hyperflow.errors import JobFailed
 from hyperflow.specs import Endpoint
 
@@ -33,6 +33,8 @@ def probabilities(
     images: npt.NDArray[np.uint8],
     access: Access | None = None,
     seconds: float = SECONDS,
+    *,
+    own: bool = False,
 ) -> list[list[float]]:
     """Ask for the classes of some images over the V1 protocol, one row of probabilities each.
 
@@ -41,12 +43,14 @@ def probabilities(
         images: Raw pixels 0–255, uint8 [n, height, width] or [n, height, width, 3].
         access: How requests get there; by default as the environment says.
         seconds: How long an answer may take.
+        own: Whether Hyperflow asks for itself; our predictor does not log such questions as its users'.
 
     Raises:
         JobFailed: There is no answer, or not one of the right form.
     """
     instances = [{"flatten_input": image.reshape(-1).tolist()} for image in images]
-    answer = post(predict_url(endpoint), {"instances": instances}, access, seconds)
+    headers = {OWN_QUESTION: "true"} if own else {}
+    answer = post(predict_url(endpoint), {"instances": instances}, access, seconds, headers)
     predictions = answer.get("predictions")
     if not isinstance(predictions, list) or not all(_is_row(row) for row in predictions):
         raise JobFailed(

@@ -79,7 +79,7 @@ def ask(endpoint: Endpoint, images: Classes, stage: str) -> Classes:
     answers: list[int] = []
     batch = client.images_a_request(images)
     for start in range(0, len(images), batch):
-        rows = client.probabilities(endpoint, images[start : start + batch])
+        rows = client.probabilities(endpoint, images[start : start + batch], own=True)
         answers += [int(np.argmax(row)) for row in rows]
         text = f"asked the serving model (run {endpoint.model.run_id}) for {len(answers)} images"
         progress.to_stdout(progress.Progress(stage, len(answers), len(images), text))

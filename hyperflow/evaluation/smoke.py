@@ -70,7 +70,7 @@ def run(
 
     def ask(image: npt.NDArray[np.uint8], limit: float) -> tuple[list[float], float]:
         started = time.perf_counter()
-        (answer,) = client.probabilities(endpoint, image[None], access, limit)
+        (answer,) = client.probabilities(endpoint, image[None], access, limit, own=True)
         return answer, (time.perf_counter() - started) * 1000
 
     _, first_ms = ask(images[0], seconds if first_seconds is None else first_seconds)

@@ -121,12 +121,16 @@ def _named_and_scored(told: Evaluation, classes: Sequence[str]) -> Evaluation:
 
 
 def plan(record: Plan) -> list[str]:
-    """Show what a recurring run had to do, and how far the answers have drifted where that is known."""
+    """Show what a recurring run had to do, and how far answers and inputs have drifted where that is known."""
     sections = [_render("plan.html.j2", record=record)]
     if record.drift:
         plot = plots.shares(record.drift, record.classes)
         over = record.drift.psi > record.retune_drift > 0
         sections.append(_render("drift.html.j2", record=record, drift=record.drift, plot=plot, over=over))
+    if record.inputs_note:
+        plot = plots.brightness(record.inputs) if record.inputs else ""
+        over = record.inputs is not None and record.inputs.exceeds(record.retune_input_drift)
+        sections.append(_render("inputs.html.j2", record=record, drift=record.inputs, plot=plot, over=over))
     return sections
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hyperflow.specs import Drift, Value
+from hyperflow.specs import Drift, InputDrift, Value
 from hyperflow.volume.records import Tune
 
 if TYPE_CHECKING:
@@ -147,6 +147,17 @@ def shares(drift: Drift, classes: Sequence[str]) -> str:
     axes.bar(places - 0.2, drift.expected, 0.4, color=_MUTED, label="training set")
     axes.bar(places + 0.2, drift.observed, 0.4, color=_COLOUR, label="answers")
     axes.set_xticks(places, _plain(classes), rotation=45, ha="right")
+    axes.legend(frameon=False)
+    return _image(figure)
+
+
+def brightness(drift: InputDrift) -> str:
+    """Draw how bright pictures are on average, those learnt from and those sent."""
+    figure, axes = _axes("mean brightness of a picture", "share", "Brightness")
+    width = 255 / len(drift.expected)
+    places = (np.arange(len(drift.expected)) + 0.5) * width
+    axes.bar(places - 0.2 * width, drift.expected, 0.4 * width, color=_MUTED, label="training set")
+    axes.bar(places + 0.2 * width, drift.observed, 0.4 * width, color=_COLOUR, label="sent")
     axes.legend(frameon=False)
     return _image(figure)
 

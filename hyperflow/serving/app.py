@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from hyperflow.client import OWN_QUESTION
 from hyperflow.serving import logs, v1, v2
 from hyperflow.serving.batcher import Batcher
 from hyperflow.serving.body import Disconnected, read_body
@@ -24,6 +25,7 @@ from hyperflow.serving.tracing import TRACEPARENT, Timeline, Tracer
 _MODEL = re.compile(r"/v[12]/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[^/:]+))?")
 
 _ID = re.compile(r"[!-~]{1,128}")
+_OWN = OWN_QUESTION.encode()
 _BYTES = b"application/octet-stream"
 
 JSON_LENGTH = b"inference-header-content-length"
@@ -167,8 +169,8 @@ class App:
         return self._kept(scope, body, "application/json", answer)
 
     def _kept(self, scope: Scope, body: bytes, content_type: str, answer: Answer) -> Answer:
-        """Offer a question and its answer to the payload log, if there is one; return the answer."""
-        if self.payloads:
+        """Offer a user's question and its answer to the payload log, if there is one; return the answer."""
+        if self.payloads and not any(name == _OWN for name, _ in scope["headers"]):
             given = next((value for name, value in scope["headers"] if name == b"ce-id"), b"").decode("latin-1")
             response = answer.body, answer.content_type.decode()
             self.payloads.offer((body, content_type), response, given if _ID.fullmatch(given) else "")

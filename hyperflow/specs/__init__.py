@@ -32,7 +32,7 @@ from hyperflow.specs.values import (
     format_value,
     job_name,
 )
-from hyperflow.specs.verdict import Comparison, Decision, Drift, Rule
+from hyperflow.specs.verdict import Comparison, Decision, Drift, InputDrift, Rule
 
 __all__ = [
     "ALGORITHMS",
@@ -50,6 +50,7 @@ __all__ = [
     "Drift",
     "EarlyStopping",
     "Endpoint",
+    "InputDrift",
     "ModelRef",
     "Objective",
     "Question",

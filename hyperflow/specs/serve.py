@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from hyperflow.errors import InvalidParameter, one_of
+from hyperflow.specs.addresses import check_url
 from hyperflow.specs.trainer import Compute
 from hyperflow.specs.values import Value, check_claim, check_run_id, check_service_name, fraction, freeze, whole
 
@@ -62,6 +64,8 @@ class ServeSpec:
         scale_target: How much of it one replica is to have: requests, or percent of what it asks for; 0 leaves it to
             the engine.
         canary_percent: Share of requests for the new model until `promote`; 100 means no canary.
+        log_payloads: Where our own predictor keeps what is asked and answered: a folder, by its path on the volume, or
+            a URL; empty for nowhere.
         port: Port on this machine, where the engine serves on one; 0 means any free one.
         compute: Resources of a replica.
         claim: The volume claim, where the engine has claims.
@@ -78,6 +82,7 @@ class ServeSpec:
     scale_metric: str = ""
     scale_target: int = 0
     canary_percent: int = 100
+    log_payloads: str = ""
     port: int = 0
     compute: Compute = field(default_factory=Compute)
     claim: str = "hyperflow"
@@ -96,6 +101,7 @@ class ServeSpec:
             raise InvalidParameter("scale_metric", self.scale_metric, f"empty, or {one_of(SCALE_METRICS)}")
         whole("scale_target", self.scale_target, 0, _INT32)
         whole("canary_percent", self.canary_percent, 1, 100)
+        _check_log(self.log_payloads, self.runtime)
         whole("port", self.port, 0, 65535)
         whole("timeout", self.timeout, 1)
         check_claim(self.claim)
@@ -120,3 +126,16 @@ class Endpoint:
     previous: ModelRef | None = None
     revision: str = ""
     location: str = ""
+
+
+def _check_log(place: str, runtime: str) -> None:
+    if not place:
+        return
+    if runtime != "hyperflow":
+        raise InvalidParameter("log_payloads", place, f"empty with the runtime {runtime}, which keeps none")
+    if "://" in place:
+        return check_url("log_payloads", place)
+    path = PurePosixPath(place)
+    if path.is_absolute() or ".." in path.parts or not path.parts or not place.isprintable():
+        allowed = "a folder, by its path on the volume (payloads for example), or a URL with http:// or https://"
+        raise InvalidParameter("log_payloads", place, allowed)

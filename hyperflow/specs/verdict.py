@@ -1,9 +1,12 @@
-"""What is found out about models: how two compare, whether one deserves to be served, how far answers drift."""
+"""What is found out about models: how two compare, whether one deserves to be served, how far users drift."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_CHANCE = 0.01
+"""Probability from which a difference counts as the sample's, however large it is."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,38 @@ class Drift:
     p_value: float
     confidence: float
     expected_confidence: float
+
+
+@dataclass(frozen=True)
+class InputDrift:
+    """How far the inputs are from the training set.
+
+    Args:
+        inputs: How many pictures were compared, the newest.
+        mean_shift: Mean over the pixels of the difference of their means, in 0 to 255; above 0 is brighter.
+        spread_shift: The same of their standard deviations.
+        statistic: Largest Kolmogorov-Smirnov statistic of the dimensions, 0 to 1.
+        p_value: Probability of one as large if nothing has changed, corrected for the number of dimensions.
+        observed: Share of the pictures by their mean brightness, in equal steps from 0 to 255.
+        expected: The same of the training set.
+    """
+
+    inputs: int
+    mean_shift: float
+    spread_shift: float
+    statistic: float
+    p_value: float
+    observed: Sequence[float] = ()
+    expected: Sequence[float] = ()
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        return (
+            f"{self.inputs} pictures: statistic {self.statistic:.3f} (p {self.p_value:.2g}), "
+            f"brightness {self.mean_shift:+.1f} and spread {self.spread_shift:+.1f} of 255"
+        )
+
+    def exceeds(self, threshold: float) -> bool:
+        """Tell whether the inputs have drifted by more than a threshold, not by the sample's chance; 0 for never."""
+        return self.statistic > threshold > 0 and self.p_value < _CHANCE

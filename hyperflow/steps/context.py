@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from hyperflow import progress, translation
-from hyperflow.errors import Cancelled, HyperflowError
+from hyperflow.errors import Cancelled, HyperflowError, Unavailable
+from hyperflow.parameters import Parameters
 from hyperflow.specs import check_run_id
 from hyperflow.steps import endings
 from hyperflow.steps.trace import traced
@@ -42,6 +43,18 @@ class Step:
     def keep(self, record: Record) -> None:
         """Have what came of the step written down when it has ended well."""
         self.record = record
+
+    def asked(self) -> Parameters:
+        """Return every parameter that the run was asked for, as its first step has kept them.
+
+        Raises:
+            Unavailable: They are not on the volume.
+        """
+        kept = records.read(self.run_id, records.Asked)
+        if kept is None:
+            what = f"what run {self.run_id} was asked for is not on the volume"
+            raise Unavailable(what, "its step check has kept it there", "start another run")
+        return Parameters.among(kept.values)
 
     def say(self, text: str) -> None:
         """Report the step's end in one line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from hyperflow import datasets, report, translation
 from hyperflow.engines import Engine, get_engine
-from hyperflow.evaluation import compare, drift
+from hyperflow.errors import HyperflowError
+from hyperflow.evaluation import compare, drift, inputs
 from hyperflow.parameters import Parameters
-from hyperflow.specs import Drift, Endpoint, Value
+from hyperflow.specs import Drift, Endpoint, InputDrift, Value
 from hyperflow.steps.context import Step
-from hyperflow.volume import cards, evaluation, records, retention
+from hyperflow.volume import cards, evaluation, paths, records, retention
 
 Action = Literal["skip", "train", "tune"]
 
@@ -33,6 +34,7 @@ class Facts:
         since_tuning: Trainings since the last search, this one included.
         accuracy: The serving model's accuracy on this test set; None where that was not asked for.
         psi: Population stability index of the answers since the last look; None where nothing is known.
+        inputs: How far the logged pictures are from those learnt from; None where nothing is known.
     """
 
     data: str
@@ -43,6 +45,7 @@ class Facts:
     since_tuning: int = 1
     accuracy: float | None = None
     psi: float | None = None
+    inputs: InputDrift | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ def _reason_to_tune(facts: Facts, parameters: Parameters) -> str:
             f"the answers have drifted: their stability index is {facts.psi:.3f}; "
             f"retune_drift is {parameters.retune_drift:g}"
         )
+    if facts.inputs and facts.inputs.exceeds(parameters.retune_input_drift):
+        return (
+            f"the inputs have drifted: their statistic is {facts.inputs.statistic:.3f}; "
+            f"retune_input_drift is {parameters.retune_input_drift:g}"
+        )
     return ""
 
 
@@ -124,7 +132,10 @@ def run(current: Step, parameters: Parameters, data_path: str, page: str) -> tup
     deleted = _tidy(current, parameters, dataset.name, engine)
     endpoint = engine.serving(parameters.model_name)
     drifted = _drift(endpoint) if endpoint else None
-    facts = gather(current, parameters, dataset, endpoint, drifted)
+    sent, note = _inputs(parameters, endpoint, dataset)
+    if note:
+        print(f"drift of inputs: {note}", flush=True)
+    facts = replace(gather(current, parameters, dataset, endpoint, drifted), inputs=sent)
     made = choose(facts, parameters)
     metrics = {"serving-accuracy": facts.accuracy} if facts.accuracy is not None else {}
     if drifted:
@@ -132,9 +143,15 @@ def run(current: Step, parameters: Parameters, data_path: str, page: str) -> tup
             "drift-psi": drifted.psi, "drift-chi-square": drifted.chi_square, "drift-p": drifted.p_value,
             "drift-instances": drifted.instances, "mean-confidence": drifted.confidence,
         }  # fmt: skip
+    if sent:
+        metrics |= {
+            "input-drift": sent.statistic, "input-drift-p": sent.p_value, "input-instances": sent.inputs,
+            "input-brightness-shift": sent.mean_shift,
+        }  # fmt: skip
     record = records.Plan(
         action=made.action, reason=made.reason, parameters=made.parameters, metrics=metrics, drift=drifted,
         classes=dataset.classes, retune_drift=parameters.retune_drift, deleted=tuple(deleted),
+        inputs=sent, inputs_note=note, retune_input_drift=parameters.retune_input_drift,
     )  # fmt: skip
     current.keep(record)
     report.write(page, "Plan", report.plan(record))
@@ -194,6 +211,29 @@ def _drift(endpoint: Endpoint) -> Drift | None:
     if traffic is None or not counts:
         return None
     return drift.measure(traffic, counts, told.mean_confidence)
+
+
+def _inputs(
+    parameters: Parameters, endpoint: Endpoint | None, dataset: datasets.Dataset
+) -> tuple[InputDrift | None, str]:
+    """Compare what users have sent with what the serving model learnt from, and say what there is to say of it.
+
+    A log that cannot be read or says nothing is no reason to end a run, nor to take inputs for drifted.
+    """
+    place = parameters.log_payloads
+    folder = paths.payloads(place)
+    if not place:
+        return None, ""
+    if folder is None:
+        return None, f"nothing is known: payloads go to {place}, and only a folder on the volume is read"
+    if endpoint is None:
+        return None, "nothing is known: no model is served"
+    try:
+        learnt = datasets.of_digest(endpoint.model.data) or dataset
+        found = inputs.look(folder, learnt.images("train"))
+    except HyperflowError as error:
+        return None, f"nothing is known: {error.what}: {error.why}" if error.why else f"nothing is known: {error.what}"
+    return found, found.text
 
 
 def _tidy(current: Step, parameters: Parameters, dataset: str, engine: Engine) -> list[str]:

@@ -17,6 +17,7 @@ models/<model name>/released.json         the runs whose models went live
 models/<model name>/.lease  .lock         whose turn it is to change the service
 models/<model name>/traffic.json          up to where the service's answers have been counted
 services/                                 this machine's servers: a record and a log each
+<log_payloads>/                           what users asked and were answered, where that is kept
 """
 
 from __future__ import annotations
@@ -209,6 +210,11 @@ def services() -> Path:
 def example_request(model_name: str) -> Path:
     """Return the file with a request that a served model answers, to be tried with curl."""
     return services() / f"{model_name}.request"
+
+
+def payloads(place: str) -> Path | None:
+    """Return the folder in which `log_payloads` keeps what is asked, or None where it is a URL or empty."""
+    return root() / place if place and "://" not in place else None
 
 
 def service_log(model_name: str, run_id: str) -> Path:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from hyperflow.specs import Answer, Comparison, DataRef, Drift, Endpoint, ModelRef, Rule, Trial, Value
+from hyperflow.specs import Answer, Comparison, DataRef, Drift, Endpoint, InputDrift, ModelRef, Rule, Trial, Value
 from hyperflow.volume import paths
 from hyperflow.volume.evaluation import Evaluation
 from hyperflow.volume.files import write_text
@@ -84,6 +84,9 @@ class Plan(Record):
         classes: Class names of the data set.
         retune_drift: The drift above which to search anew.
         deleted: What was deleted, relative to the volume.
+        inputs: How far the pictures of the payload log are from those learnt from; None where nothing is known.
+        inputs_note: That in a line, or why nothing is known; empty where no payloads are kept.
+        retune_input_drift: The drift of inputs above which to search anew.
     """
 
     stage: ClassVar[str] = "plan"
@@ -96,6 +99,9 @@ class Plan(Record):
     classes: tuple[str, ...]
     retune_drift: float
     deleted: tuple[str, ...] = ()
+    inputs: InputDrift | None = None
+    inputs_note: str = ""
+    retune_input_drift: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

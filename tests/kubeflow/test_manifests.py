@@ -55,6 +55,7 @@ def documents() -> dict[str, Manifest]:
         "tfjob-many": tfjob(
             dataclasses.replace(train, workers=3, parameter_servers=1, evaluator=True, compute=BIG, retries=3)
         ),
+        "service-logging": inference_service(serving(log_payloads="payloads/m"), KServe()),
         "job-one": job(work.training(train)),
         "job-many": job(work.training(many)),
         "job-trial": job(work.trial(tune, 7, {"learning-rate": 0.01, "optimizer": "sgd"})),

@@ -114,6 +114,9 @@ class KubeflowEngine(Engine):
 
     def _serve(self, spec: ServeSpec) -> Endpoint:
         preflight.require(preflight.for_serving(self.cluster, spec))
+        if log := paths.payloads(spec.log_payloads):  # the kubelet would make it as root's
+            with volume.writable(log):
+                log.mkdir(parents=True, exist_ok=True)
         with evidence.kept(spec.run_id, "deploy"):
             return self._services.serve(spec)
 

@@ -21,7 +21,7 @@ from hyperflow.engines.local import processes, scratch
 from hyperflow.errors import JobFailed, JobTimeout, Unavailable
 from hyperflow.serving import control
 from hyperflow.specs import ModelRef, ServeSpec
-from hyperflow.volume import MODEL_VERSION, writable
+from hyperflow.volume import MODEL_VERSION, paths, writable
 from hyperflow.volume.paths import ONNX
 
 HOST = "127.0.0.1"
@@ -43,6 +43,7 @@ class Server:
         model: What it serves.
         run_id: The run that started it.
         kept: Whether it may outlive that run.
+        log_payloads: Where it keeps what is asked and answered; empty for nowhere.
     """
 
     pid: int
@@ -53,6 +54,7 @@ class Server:
     model: ModelRef
     run_id: str
     kept: bool
+    log_payloads: str = ""
 
     @property
     def alive(self) -> bool:
@@ -110,6 +112,8 @@ def start(spec: ServeSpec, folder: Path, keep: bool) -> Server:
         f"--host={HOST}", "--http_port=0", "--enable_grpc=false", f"--ready_file={private / scratch.READY}",
         f"--control={private / _CONTROL}",
     ]  # fmt: skip
+    if spec.log_payloads:
+        argv.append(f"--log_payloads={paths.payloads(spec.log_payloads) or spec.log_payloads}")
     lifetime: processes.Lifetime = "free" if keep else "run"
     with writable(folder), log.open("ab") as output:
         process = processes.start(argv, dict(os.environ), output.fileno(), lifetime, bare=keep and _has_copy(spec))
@@ -119,7 +123,9 @@ def start(spec: ServeSpec, folder: Path, keep: bool) -> Server:
         processes.signal_group(process.pid, signal.SIGKILL)
         _remove(private)
         raise
-    return Server(process.pid, started, port, str(private / _CONTROL), str(log), spec.model, spec.run_id, keep)
+    return Server(
+        process.pid, started, port, str(private / _CONTROL), str(log), spec.model, spec.run_id, keep, spec.log_payloads
+    )  # fmt: skip
 
 
 def log_of(spec: ServeSpec, folder: Path) -> Path:

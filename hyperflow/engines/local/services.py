@@ -99,7 +99,7 @@ class Services:
             self._records.write(service)
             if current and current.alive:
                 return service.endpoint(current)
-        self.stage(ServeSpec(tried.run_id, name, before, port=service.port))
+        self.stage(ServeSpec(tried.run_id, name, before, port=service.port, log_payloads=tried.log_payloads))
         back = self.promote(name)
         left = None if before == service.previous else service.previous  # never to what was just taken back
         self._records.write(replace(self._records.read(name), previous=left))
