@@ -3,6 +3,9 @@
 from hyperflow.cli import local, models  # the app lists its commands in the order in which these modules put them there
 
 # isort: split
+from hyperflow.cli import labelling
+
+# isort: split
 from hyperflow.cli import tracking
 
 # isort: split
@@ -15,4 +18,15 @@ from hyperflow.cli import sending
 from hyperflow.cli import approving
 from hyperflow.cli.app import app, find_pipeline, main
 
-__all__ = ["app", "approving", "cluster", "find_pipeline", "local", "main", "models", "sending", "tracking"]
+__all__ = [
+    "app",
+    "approving",
+    "cluster",
+    "find_pipeline",
+    "labelling",
+    "local",
+    "main",
+    "models",
+    "sending",
+    "tracking",
+]

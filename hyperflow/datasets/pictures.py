@@ -1,6 +1,6 @@
 """Pictures in a folder for each class: `train/<class>/<picture>` and `test/<class>/<picture>`, or `<class>/<picture>`.
 
-They come from outside: a picture's size is judged before a single pixel is unpacked.
+Those read come from outside: a picture's size is judged before a single pixel is unpacked.
 """
 
 from __future__ import annotations
@@ -55,6 +55,21 @@ def read(place: str, files: Files) -> Found:
         made[split] = Part(images[: len(paths)], np.repeat(np.arange(len(classes), dtype=np.uint8), count))
         images = images[len(paths) :]
     return to_found(place, made["train"], made.get("test"), classes)
+
+
+def encode(image: Bytes) -> bytes:
+    """Return an image, uint8 [height, width] or [height, width, 3], as a PNG.
+
+    Raises:
+        Unavailable: Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise Unavailable("pictures cannot be written", str(error), "pip install pillow") from error
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _is_meant(path: str) -> bool:

@@ -83,13 +83,13 @@ def write_text(path: Path, text: str) -> None:
         os.replace(partial, path)
 
 
-def write_once(path: Path, text: str) -> bool:
-    """Write a small file whole where none is; return whether it was this one that was written.
+def write_once(path: Path, content: str | bytes) -> bool:
+    """Write a file whole where none is; return whether it was this one that was written.
 
     Raises:
         Unavailable: The volume cannot be written, or is full.
     """
-    with _partial(path, text) as partial:
+    with _partial(path, content) as partial:
         try:
             os.link(partial, path)  # unlike a rename, it fails where the name is taken
         except FileExistsError:
@@ -98,13 +98,13 @@ def write_once(path: Path, text: str) -> bool:
 
 
 @contextlib.contextmanager
-def _partial(path: Path, text: str) -> Iterator[Path]:
-    """Write a text beside the place that it is for, and take away what was not moved there."""
+def _partial(path: Path, content: str | bytes) -> Iterator[Path]:
+    """Write a content beside the place that it is for, and take away what was not moved there."""
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(content if isinstance(content, bytes) else content.encode())
             yield partial
         finally:
             partial.unlink(missing_ok=True)
