@@ -252,6 +252,13 @@ class TestKnativesFeatures:
         check = self.features(engine, serving())
         assert (check.status, "volumes-emptydir" in check.found) == ("fail", True)
 
+    def test_a_log_on_the_claim_needs_flags_of_its_own(self, emulator: Emulator, engine: KubeflowEngine) -> None:
+        self.set_flags(emulator, persistent_volume_claim="enabled")
+        check = self.features(engine, serving(log_payloads="payloads"))
+        assert (check.status, "persistent-volume-write is off" in check.found) == ("fail", True)
+        assert "leave out the folder of log_payloads, or" in check.remedy
+        assert self.features(engine, serving(log_payloads="https://broker.example.org")).status == "ok"
+
     def test_flags_that_may_not_be_read_are_named(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         emulator.denied.add(("get", "configmaps"))
         check = self.features(engine)

@@ -100,6 +100,18 @@ def test_model_of_a_killed_deployment_is_neither_served_nor_gone_back_to(
     assert engine.restore("m").model == model("run-1")
 
 
+def test_predictor_logs_into_a_folder_that_the_step_has_made(
+    emulator: Emulator, engine: KubeflowEngine, root: Path
+) -> None:
+    """One that the kubelet makes for a mount is root's, and the predictor could not write into it."""
+    parameters = Parameters.complete({"model_name": "m", "log_payloads": "kept/payloads", "serving_image": "p:1"})
+    deploy.run(Step("deploy", "run-1"), parameters, model())
+    assert (root / "kept" / "payloads").is_dir()
+    predictor = emulator.store.get(SERVICES, NAMESPACE, "m")["spec"]["predictor"]
+    assert predictor["model"]["args"] == ["--log_payloads=/mnt/hyperflow/kept/payloads"]
+    assert predictor["model"]["volumeMounts"][-1]["subPath"] == "kept/payloads"
+
+
 def test_nothing_is_deployed_where_the_token_cannot_be_read(
     emulator: Emulator, engine: KubeflowEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
