@@ -51,6 +51,7 @@ def test_command_goes_on_after_a_failure_until_it_is_told_to_stop(tmp_path: Path
         [sys.executable, "-m", "hyperflow", *words, "--folder", str(tmp_path / "volume")],
         cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job in the background ignores it
     )  # fmt: skip
     assert process.stdout is not None
     output = ""
