@@ -42,6 +42,13 @@ class TestChoice:
     def test_katib_where_it_answers(self, engine: KubeflowEngine) -> None:
         assert tuners.choose(engine.cluster, tuning(tuner="auto")).tuner == "katib"
 
+    @pytest.mark.parametrize(("parallel", "tuner"), [(1, "katib"), (2, "job")])
+    def test_own_search_for_a_parallel_grid_of_which_katib_would_lose_points(
+        self, engine: KubeflowEngine, parallel: int, tuner: str
+    ) -> None:
+        spec = tuning(tuner="auto", search_space=GRID, algorithm=Algorithm("grid"), parallel_trials=parallel)
+        assert tuners.choose(engine.cluster, spec).tuner == tuner
+
     def test_own_search_where_there_is_no_katib(self, emulator: Emulator, engine: KubeflowEngine) -> None:
         remove(emulator, "experiments", "suggestions", "trials")
         choice = tuners.choose(engine.cluster, tuning(tuner="auto"))
