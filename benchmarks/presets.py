@@ -18,9 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> list[Row]:
     """Measure; a row is one training."""
-    seeds = {"float32": 1 if asked.quick else asked.preset_seeds_float32}
+    seeds = {"float32": asked.preset_seeds_float32}
     if machine()["bfloat16"]:
-        seeds["bfloat16"] = 1 if asked.quick else asked.preset_seeds
+        seeds["bfloat16"] = asked.preset_seeds
+    if asked.quick:
+        seeds = {"float32": 1}
     data = str(data_folder())
     rows: list[Row] = []
     for seed in range(max(seeds.values())):
