@@ -216,7 +216,7 @@ def take_report(folder: Path) -> None:
     page = next((folder / "volume" / "runs").glob("*/report.html"))
     page.write_text(page.read_text(encoding="utf-8").replace(f"{folder}/", HOME), encoding="utf-8")
     words = ["--headless=new", "--no-sandbox", "--hide-scrollbars", f"--screenshot={REPORT}"]
-    words += ["--window-size=1000,2084", "--force-device-scale-factor=0.75"]  # as far as the learning curves
+    words += ["--window-size=1000,2071", "--force-device-scale-factor=0.75"]  # as far as the learning curves
     subprocess.run([browser, *words, page.as_uri()], check=True, capture_output=True, timeout=120)
 
 
