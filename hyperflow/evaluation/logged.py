@@ -66,22 +66,21 @@ def events(folder: Path) -> Iterator[Event]:
 
 def pictures(event: Event, pixels: int) -> NDArray[np.float64]:
     """Return the pictures of a request, in its order: [n, pixels]; none of what is no request, or has another size."""
-    if event.get("type") != REQUEST:
-        return np.empty((0, pixels))
-    try:
-        return _numbers(event, "instances", "inputs").astype(np.float64).reshape(-1, pixels)
-    except _FAULTS:
-        return np.empty((0, pixels))
+    return _rows(event, REQUEST, ("instances", "inputs"), pixels)
 
 
 def scores(event: Event, classes: int) -> NDArray[np.float64]:
     """Return the scores of an answer, in the order of the request: [n, classes]; none of what is no such answer."""
-    if event.get("type") != RESPONSE:
-        return np.empty((0, classes))
+    return _rows(event, RESPONSE, ("predictions", "outputs"), classes)
+
+
+def _rows(event: Event, kind: str, fields: tuple[str, str], width: int) -> NDArray[np.float64]:
+    if event.get("type") != kind:
+        return np.empty((0, width))
     try:
-        return _numbers(event, "predictions", "outputs").astype(np.float64).reshape(-1, classes)
+        return _numbers(event, *fields).astype(np.float64).reshape(-1, width)
     except _FAULTS:
-        return np.empty((0, classes))
+        return np.empty((0, width))
 
 
 def as_image(picture: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
