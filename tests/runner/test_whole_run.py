@@ -81,10 +81,10 @@ def test_report_needs_no_other_file(done: tuple[Laptop, str]) -> None:
 
 
 def test_page_shows_the_run_as_it_goes_and_the_report_at_its_end(done: tuple[Laptop, str]) -> None:
+    """The page is drawn rarely enough to cost nothing, so nothing is said here of a training of a second."""
     pages = done[0].pages
     assert "<b>Running</b>" in pages[0]
     assert any("<th>tune</th><td>running</td>" in page for page in pages)
-    assert any("<h2>Training</h2>" in page and "Running" in page for page in pages), "its curves come with the epochs"
     assert pages[-1] == Path(done[0].summary("whole")["report"]).read_text()
 
 

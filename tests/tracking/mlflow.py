@@ -59,10 +59,21 @@ class Mlflow:
     deleted: set[str] = field(default_factory=set)
     artifacts: dict[str, bytes] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    answering: int = 0
+    """Requests at work, also those whose sender has gone: they are carried out all the same."""
     before_create: Any = None
     """Called once, as the next run is about to be made: who else does so at that moment."""
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, authorization: str) -> Answer:
+        with self.lock:
+            self.answering += 1
+        try:
+            return self._answer(method, path, query, body, authorization)
+        finally:
+            with self.lock:
+                self.answering -= 1
+
+    def _answer(self, method: str, path: str, query: dict[str, str], body: bytes, authorization: str) -> Answer:
         time.sleep(self.seconds)
         self.asked.append(f"{method} {path}")
         if authorization != self.authorization:

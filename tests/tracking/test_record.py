@@ -15,7 +15,7 @@ from hyperflow.engines.search import study as studies
 from hyperflow.errors import Conflict, InvalidParameter, Unavailable
 from hyperflow.parameters import Parameters
 from hyperflow.specs import Trial
-from hyperflow.tracking import Server, sync
+from hyperflow.tracking import Server, entries, sync
 from hyperflow.tracking.record import PARENT
 from hyperflow.volume import cards, paths, records
 from hyperflow.volume.records import Decide, Train
@@ -185,6 +185,18 @@ def test_two_at_once_leave_one(mlflow: Mlflow) -> None:
     assert len(mlflow.deleted) == 1
     parent(mlflow)
     sync(RUN, Server(mlflow.url))
+    trials(mlflow)
+
+
+def test_one_that_the_server_made_late_goes_with_the_next_writing(mlflow: Mlflow) -> None:
+    """A slow server carries out what its sender had given up, after another one has made the run."""
+    volumes.write()
+    sync(RUN, Server(mlflow.url))
+    before, (_, entry, _) = parent(mlflow).latest(), entries.of_run(RUN)
+    Server(mlflow.url).create(parent(mlflow).info["experiment_id"], entry.name, entry.start, entry.tags)
+    assert len(mlflow.of("hyperflow.run_id", RUN)) == 2
+    sync(RUN, Server(mlflow.url))
+    assert parent(mlflow).latest() == before
     trials(mlflow)
 
 
