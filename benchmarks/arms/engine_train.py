@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
+from hyperflow.fashion.arguments import Arguments
 from hyperflow.specs import Trainer, TrainSpec
 
 
@@ -21,10 +22,12 @@ def main() -> None:
         trainer = Trainer(("python", "-m", "hyperflow.fashion.train"), asked["arguments"])
         engine = LocalEngine(lambda *_: None)
         with engine.launcher():
+            words = [f"--{name}={value}" for name, value in asked["arguments"].items()]
+            epochs = Arguments.parse(["--data-path=/none", *words]).epochs
             began = time.monotonic()
             spec = TrainSpec(
                 run_id="bench", data_path=asked["data_path"], trainer=trainer, workers=asked["workers"],
-                epochs=int(asked["arguments"]["epochs"]), model_path=str(Path(folder) / "model" / "1"),
+                epochs=epochs, model_path=str(Path(folder) / "model" / "1"),
             )  # fmt: skip
             result = engine.train(spec)
             seconds = time.monotonic() - began

@@ -36,6 +36,7 @@ class Arguments:
         weight_decay: AdamW's.
         model: One of `MODELS`.
         precision: Of the convolutions: `float32`, `bfloat16`, or `auto` for bfloat16 where the processor has it.
+        views: Of an image, over which an answer is averaged: the first is the image, the others are moved by a pixel.
         seed: Decides the split, the order, the first weights, dropout, mirroring and shifts.
         validation_fraction: Share of the training images kept to validate with.
         train_fraction: Share of the others to learn from.
@@ -54,6 +55,7 @@ class Arguments:
     weight_decay: float = 0.05
     model: str = "cnn"
     precision: str = "auto"
+    views: int = 1
     seed: int = 0
     validation_fraction: float = 0.05
     train_fraction: float = 1.0

@@ -24,7 +24,7 @@ OUTPUT = "probabilities"
 
 def save(
     path: str, model: str, weights: Sequence[Array], evaluation: Mapping[str, object], images: Array,
-    probabilities: Array,
+    probabilities: Array, views: int = 1,
 ) -> None:  # fmt: skip
     """Write the model, its ONNX copy and its evaluation, whole or not at all.
 
@@ -35,13 +35,15 @@ def save(
         evaluation: What came of its test.
         images: The test images, [n, height, width, channels].
         probabilities: What the network answers to them, and the copy must answer too.
+        views: How many views of an image its answer is the mean over.
 
     Raises:
         Unavailable: The folder cannot be written, or the disk is full.
         Conflict: Something that is not a model stands in the way.
     """
     with volume.staged(Path(path)) as folder:
-        module = _served(Network(RECIPES[model], probabilities.shape[1], shape=images.shape[1:]), weights)
+        network = Network(RECIPES[model], probabilities.shape[1], shape=images.shape[1:], views=views)
+        module = _served(network, weights)
         try:
             tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
         except tf.errors.OpError as error:

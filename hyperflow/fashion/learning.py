@@ -80,7 +80,9 @@ class Learner:
         self._mirrored_first = tf.constant(halves)
         keras.utils.set_random_seed(arguments.seed)
         with strategy.scope():
-            self.network = Network(self.recipe, classes, precision(arguments.precision), images.pixels.shape[1:])
+            self.network = Network(
+                self.recipe, classes, precision(arguments.precision), images.pixels.shape[1:], arguments.views
+            )
             self.optimizer = self._optimizer()
             self.optimizer.build(self.network.trained)
         self._run_epoch = tf.function(self._epoch)
@@ -96,7 +98,7 @@ class Learner:
     def probabilities(self, pixels: Bytes) -> Array:
         """Compute probabilities for any number of images."""
         flat = pixels.reshape(len(pixels), -1)
-        rows = max(1, min(_EVALUATION_BATCH, _EVALUATION_NUMBERS // flat.shape[1]))
+        rows = max(1, min(_EVALUATION_BATCH, _EVALUATION_NUMBERS // flat.shape[1]) // self.arguments.views)
         batches = (flat[start : start + rows] for start in range(0, len(flat), rows))
         return np.concatenate([self._infer(tf.constant(batch)).numpy() for batch in batches])
 

@@ -17,22 +17,29 @@ Shape = tuple[int, ...]
 # Mean and deviation of Fashion-MNIST's training pixels, scaled to 0..1; near enough to those of other images.
 _MEAN, _DEVIATION = 0.286, 0.353
 
+MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+"""By how many pixels an image is moved, down and to the right, for each of the views that an answer may average."""
+
 
 class Network:
     """A body that sees, dropout, and a head that decides.
 
     Dropout is the caller's, so that its mask can be drawn for the whole batch of all workers. A network that learns
-    from mirrored images also answers with the mean over an image and its mirror image.
+    from mirrored images also answers with the mean over an image and its mirror image. With several views, it answers
+    with the mean over the image and the same moved by a pixel.
 
     Args:
         recipe: What it is made of.
         classes: Number of classes.
         precision: Of the convolutions while it learns: `float32` or `bfloat16`; all variables are float32.
         shape: Height, width and channels of an image.
+        views: How many of MOVES an answer is the mean over.
     """
 
-    def __init__(self, recipe: Recipe, classes: int, precision: str = "float32", shape: Shape = (28, 28, 1)) -> None:
-        self.shape = shape
+    def __init__(
+        self, recipe: Recipe, classes: int, precision: str = "float32", shape: Shape = (28, 28, 1), views: int = 1
+    ) -> None:
+        self.shape, self._classes, self._views = shape, classes, views
         self._mirrors = recipe.mirrors
         self._precision = tf.dtypes.as_dtype(precision)
         self._convolutions = _convolutions(recipe, shape[-1])
@@ -73,6 +80,18 @@ class Network:
     def probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
         """Compute probabilities of raw pixels, as they are served."""
         images = tf.reshape(pixels, (-1, *self.shape))
+        if self._views == 1:
+            return self._both_ways(images)
+        answers = self._both_ways(self._moved(images))  # in one go, so that the weights are read once
+        return tf.reduce_mean(tf.reshape(answers, (self._views, -1, self._classes)), axis=0)
+
+    def _moved(self, images: tf.Tensor) -> tf.Tensor:
+        padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        height, width, _ = self.shape
+        views = [padded[:, 1 - y : 1 - y + height, 1 - x : 1 - x + width] for y, x in MOVES[: self._views]]
+        return tf.concat(views, axis=0)
+
+    def _both_ways(self, images: tf.Tensor) -> tf.Tensor:
         straight = self._answer(images)
         return (straight + self._answer(tf.reverse(images, axis=[2]))) / 2.0 if self._mirrors else straight
 

@@ -199,8 +199,9 @@ class Training:
         if self.member.leads:
             with guard:
                 export.save(
-                    self.arguments.model_path, self.arguments.model, learner.weights, evaluation, images, probabilities
-                )
+                    self.arguments.model_path, self.arguments.model, learner.weights, evaluation, images,
+                    probabilities, self.arguments.views,
+                )  # fmt: skip
         learner.agree(learner.state)
 
     def _about(self) -> dict[str, object]:

@@ -74,6 +74,28 @@ def test_a_network_of_any_shape_is_exported_with_a_copy_that_answers_alike(
     assert served.structured_input_signature[1]["flatten_input"].shape.as_list() == [None, int(np.prod(shape))]
 
 
+def test_views_answer_with_the_mean_over_the_moved_images(tmp_path: Path) -> None:
+    """Held against what each of them answers alone; the served model and its copy do the same."""
+    images = np.random.default_rng(4).integers(0, 256, (6, 12, 9, 1), dtype=np.uint8)
+    keras.utils.set_random_seed(1)
+    alone = Network(RECIPES["cnn"], 4, shape=images.shape[1:])
+    together = Network(RECIPES["cnn"], 4, shape=images.shape[1:], views=5)
+    for mine, theirs in zip(together.weights, alone.weights, strict=True):
+        mine.assign(theirs)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    moved = [padded[:, 1 - y : 13 - y, 1 - x : 10 - x] for y, x in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
+    expected = np.mean([alone.probabilities(tf.constant(each)) for each in moved], axis=0)
+    answers = together.probabilities(tf.constant(images)).numpy()
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
+    assert np.abs(answers - alone.probabilities(tf.constant(images)).numpy()).max() > 1e-3
+    weights = [np.asarray(weight) for weight in together.weights]
+    export.save(str(tmp_path / "1"), "cnn", weights, {}, images, answers, views=5)
+    assert (tmp_path / "1" / ONNX).exists(), "its copy answers alike, or it would not be there"
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    flat = tf.constant(images.reshape(6, -1), tf.float32)
+    np.testing.assert_allclose(served(flat)["probabilities"], answers, atol=1e-6)
+
+
 @pytest.mark.parametrize("model", list(RECIPES))
 def test_a_training_takes_the_shape_from_the_datas_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
