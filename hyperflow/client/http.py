@@ -81,6 +81,16 @@ def send(method: str, address: str, body: bytes | None, headers: Mapping[str, st
         return Reply(response.status, response.headers, _body(response, time.monotonic() + seconds))
 
 
+def reason(error: BaseException) -> str:
+    """Return what the system says of a connection, where it does, and else what the library says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__
+    return str(error)
+
+
 def _send(
     method: str,
     url: str,
@@ -99,7 +109,7 @@ def _send(
         remedy = "see whether the service runs, and its log"
         if isinstance(error, urllib3.exceptions.NameResolutionError):
             remedy = "outside the cluster ask the ingress, with the service's host"
-        raise JobFailed(f"{named(url, access)} gives no answer", str(error), remedy) from error
+        raise JobFailed(f"{named(url, access)} gives no answer", reason(error), remedy) from error
 
 
 def _body(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

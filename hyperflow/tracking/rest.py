@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import urllib3
 
 from hyperflow.client import Reply
-from hyperflow.client.http import send
+from hyperflow.client.http import reason, send
 from hyperflow.errors import Unavailable
 from hyperflow.specs.addresses import check_url
 from hyperflow.tracking.credentials import Credentials, Names
@@ -118,7 +118,7 @@ class Api:
             all_headers = {**(headers or {}), **self._who.headers}
             reply = send(method, f"{self.uri}/{self.root}/{path}", body, all_headers, min(left, self._seconds))
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            why = self._who.hide(str(error))
+            why = self._who.hide(reason(error))
             raise Unavailable(f"the {self.kind} {self.uri} gives no answer", why, "see whether it runs") from error
         if reply.status in _DONE or allowed(reply):
             return reply

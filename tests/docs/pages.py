@@ -30,6 +30,14 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A command that is shown after a `$`, and the lines that it prints."""
+
+    command: str
+    prints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Link:
     """What a page links to or shows."""
 
@@ -45,6 +53,17 @@ def blocks(text: str) -> list[Block]:
     return [
         Block(kind, re.sub(f"^{indent}", "", body, flags=re.MULTILINE)) for indent, kind, body in _BLOCK.findall(text)
     ]
+
+
+def sessions(text: str) -> list[list[Step]]:
+    """Return the blocks that show what somebody types and sees."""
+    shown = [each.text for each in blocks(text) if each.language == "text" and each.text.startswith("$ ")]
+    return [[_step(part) for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]] for text in shown]
+
+
+def _step(part: str) -> Step:
+    command, *prints = part.splitlines()
+    return Step(command, tuple(prints))
 
 
 def prose(text: str, code: bool = False) -> str:

@@ -9,21 +9,33 @@ from __future__ import annotations
 import functools
 import os
 import re
+import signal
+import subprocess
 import sys
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hyperflow.engines.local.processes import free_port
 from tests.docs.pages import ROOT
-from tests.runner.laptop import QUICK, SMALL
+from tests.runner.laptop import QUICK, SMALL, wait_for
 
-ELSEWHERE = ("preflight", "demo")
-"""Commands that need a cluster, or stay in the foreground: tests/kubeflow and tests/browser have them."""
+SERVERS = {
+    "https://kubeflow.example.org/pipeline": "API_URL",
+    "http://mlflow.example.org:5000": "MLFLOW_URL",
+    "http://registry.example.org:8080": "REGISTRY_URL",
+}
+"""The addresses of the documents, and the variables with those of the test."""
+
+ELSEWHERE = ("preflight",)
+"""Commands that need a cluster: tests/kubeflow has them."""
 
 
 def hyperflow(words: list[str]) -> None:
     """Run the real command with small data, at this test's port and API."""
-    words = [word.replace("https://kubeflow.example.org/pipeline", os.environ["API_URL"]) for word in words]
+    for documented, name in SERVERS.items():
+        words = [word.replace(documented, os.environ.get(name, documented)) for word in words]
     words = [re.sub(r"=/path/to/\w+$", f"={SMALL}", word) for word in words]
     words = [word.replace("/opt/torch/bin/python", os.environ["TORCH_PYTHON"]) for word in words]
     command = words[0]
@@ -37,9 +49,35 @@ def hyperflow(words: list[str]) -> None:
         quick = [value for value in QUICK if not (own and value.startswith("trainer_arguments"))]
         words = ["run", *[word for value in quick for word in ("--set", value)], *words[1:]]
         words += ["--set", "accuracy_floor=0", "--set", "smoke_accuracy_floor=0"]
+    if command in ("pick", "label"):
+        words += ["--dataset", "small"]
+    if command == "drift":
+        words = ["small" if word == "fashion-mnist" else word for word in words]
+    if command == "demo":
+        sys.exit(_seen([word.replace(":8080", f":{os.environ['PORT']}") for word in words]))
     if command == "serve":
         words += ["--port", os.environ["PORT"]]
     os.execv(sys.executable, [sys.executable, "-m", "hyperflow", *words])
+
+
+def _seen(words: list[str]) -> int:
+    """Start a page that stays in the foreground, look at it as a browser does, and stop it; return its exit code."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    process = subprocess.Popen([sys.executable, "-m", "hyperflow", *words, "--port", str(port)])
+    try:
+        wait_for(lambda: process.poll() is not None or _answers(address))
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+    return 0 if code == 130 else code
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return b"hyperflow" in answer.read().lower()
+    except OSError:
+        return False
 
 
 def _read(words: list[str]) -> None:

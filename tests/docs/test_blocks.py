@@ -9,21 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import shlex
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from hyperflow.engines.local.processes import free_port
-from tests.docs import pages, stand_in
+from tests.docs import pages, shell, stand_in
 from tests.images.test_trainers import torch_python
 from tests.pipelines.api import Api
 
@@ -41,48 +34,19 @@ def with_code(language: str) -> list[Path]:
     return [page for page in ENGLISH if any(each.language == language for each in pages.blocks(page.read_text()))]
 
 
-@pytest.fixture
-def api() -> Iterator[Api]:
-    made = Api()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A folder with what a checkout has, and stand-ins for programs; what commands write stays in it."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    for name in ("compile.py", "examples", "manifests", "requirements", "components", "pipelines", "dist"):
-        if (pages.ROOT / name).exists():
-            (folder / name).symlink_to(pages.ROOT / name)
-    shutil.copytree(pages.ROOT / "build", folder / "build", ignore=shutil.ignore_patterns("own"))
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / ".venv" / "bin" / "activate").write_text("")
-    programs = folder / "programs"
-    programs.mkdir()
-    python = shlex.quote(sys.executable)
-    called = {name: f"{python} -m tests.docs.stand_in {name}" for name in stand_in.PROGRAMS}
-    for name, command in {**called, "python": python}.items():
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        program.chmod(0o755)
-    return folder
-
-
 @pytest.mark.parametrize("page", with_code("sh"), ids=pages.name)
 def test_commands_run_in_their_order(page: Path, checkout: Path, api: Api) -> None:
     torch = torch_python()
     if page.parent.name == "pytorch-trainer" and not torch:
         pytest.skip("no PyTorch here")
-    code, output = _run(_served(page) + _script(page), checkout, api)
+    code, output = shell.run(_served(page) + _script(page), checkout, api)
     assert code == 0, output
 
 
 def test_the_readme_started_again_on_the_volume_that_it_has_used(checkout: Path, api: Api) -> None:
     script = _script(pages.ROOT / "README.md")
     for attempt in ("first", "second"):
-        code, output = _run(script, checkout, api)
+        code, output = shell.run(script, checkout, api)
         assert code == 0, f"{attempt}: {output}"
     assert "has ended already; nothing was changed" in output
 
@@ -91,32 +55,9 @@ def _script(page: Path) -> str:
     return "\n".join(each.text for each in pages.blocks(page.read_text()) if each.language == "sh")
 
 
-def _run(script: str, checkout: Path, api: Api) -> tuple[int, str]:
-    """Run a page's commands in one shell; return its exit code and all that it printed."""
-    environment = {
-        **os.environ, "PYTHONPATH": str(pages.ROOT),
-        "PATH": f"{checkout / 'programs'}:{os.environ['PATH']}",
-        "API_URL": api.url, "PORT": str(free_port()), "TORCH_PYTHON": torch_python(), "COLUMNS": "200",
-    }  # fmt: skip
-    process = subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=checkout, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=500)
-    finally:
-        subprocess.run(
-            [sys.executable, "-m", "hyperflow", "stop", "--folder", str(checkout / "volume")],
-            capture_output=True, timeout=180, check=False,
-        )  # fmt: skip
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, output
-
-
 def _served(page: Path) -> str:
     """Begin with a served model where a page asks one that it has not made itself."""
-    asks_first = {"docs/serving.md", "docs/tutorial.md"}
+    asks_first = {"docs/demo.md", "docs/serving.md", "docs/tutorial.md"}
     first = "hyperflow run --run-id before\nhyperflow serve volume/models/fashion-mnist/before --background\n"
     return first if pages.name(page) in asks_first else ""
 
