@@ -17,6 +17,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "without mirror images": {"mirrors": False},
     "without shifts": {"shift": 0},
     "shifts of two pixels": {"shift": 2},
+    "without cutout": {"cutout": 0},
     "without smoothed labels": {"smoothing": 0.0},
     "a short warm-up (5 %)": {"warm_up": 0.05},
     "AdamW's usual beta2 (0.999)": {"beta": 0.999},

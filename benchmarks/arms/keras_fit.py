@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from benchmarks.arms.ours_fit import Settings, arguments_of, level, prepared
 from hyperflow.fashion.arguments import Arguments
-from hyperflow.fashion.learning import Images, moved
+from hyperflow.fashion.augmentation import cut, moved
+from hyperflow.fashion.learning import Images
+from hyperflow.fashion.network import DEVIATION, MEAN
 from hyperflow.fashion.recipes import RECIPES, Recipe
-
-MEAN, DEVIATION = 0.286, 0.353
 
 
 class Triangle(keras.optimizers.schedules.LearningRateSchedule):
@@ -58,13 +58,14 @@ def network(arguments: Arguments, shape: tuple[int, ...], classes: int, steps: i
 
 
 def varied(images: Images, arguments: Arguments, classes: int) -> tf.data.Dataset:
-    """Give batches without end to their epoch, mirrored and moved as the recipe says."""
+    """Give batches without end to their epoch, mirrored, moved and cut as the recipe says."""
     recipe = RECIPES[arguments.model]
 
     def change(pixels: Any, labels: Any) -> Any:
         if recipe.mirrors:
             pixels = tf.image.random_flip_left_right(pixels)
         pixels = moved(pixels, tf.random.uniform((arguments.batch_size, 2)), recipe.shift)
+        pixels = cut(pixels, tf.random.uniform((arguments.batch_size, 2)), recipe.cutout)
         return pixels, tf.one_hot(labels, classes)
 
     data = tf.data.Dataset.from_tensor_slices((images.pixels, images.labels)).cache()

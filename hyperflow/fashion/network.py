@@ -14,8 +14,8 @@ from hyperflow.fashion.recipes import Recipe
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
-# Mean and deviation of Fashion-MNIST's training pixels, scaled to 0..1; near enough to those of other images.
-_MEAN, _DEVIATION = 0.286, 0.353
+MEAN, DEVIATION = 0.286, 0.353
+"""Of Fashion-MNIST's training pixels, scaled to 0..1; near enough to those of other images."""
 
 MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 """By how many pixels an image is moved, down and to the right, for each of the views that an answer may average."""
@@ -113,7 +113,7 @@ class Network:
 
 
 def _standardised(pixels: tf.Tensor) -> tf.Tensor:
-    return (tf.cast(pixels, tf.float32) / 255.0 - _MEAN) / _DEVIATION
+    return (tf.cast(pixels, tf.float32) / 255.0 - MEAN) / DEVIATION
 
 
 def _convolutions(recipe: Recipe, before: int) -> list[Convolution]:

@@ -16,6 +16,7 @@ class Recipe:
         units: Width of the dense layer.
         mirrors: Whether half of the images are mirrored in every epoch, the other half in the next.
         shift: Pixels by which an image is moved at most, to any side.
+        cutout: Side of a square that is wiped out of every image, in pixels.
         smoothing: Share of a label that all classes are given.
         warm_up: Share of the steps in which the rate rises.
         beta: AdamW's second; how slowly it forgets the gradients' squares.
@@ -27,6 +28,7 @@ class Recipe:
     units: int = 128
     mirrors: bool = True
     shift: int = 0
+    cutout: int = 0
     smoothing: float = 0.0
     warm_up: float = 0.05
     beta: float = 0.999
@@ -39,6 +41,7 @@ RECIPES = {
         ((32,), (64, 64), (128, 128)),
         normalises=True,
         shift=1,
+        cutout=8,
         smoothing=0.1,
         warm_up=0.2,
         beta=0.99,
