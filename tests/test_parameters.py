@@ -268,6 +268,13 @@ def test_unknown_parameter_is_told_what_was_meant() -> None:
         read_values(PIPELINE, ["epoch=3"])
 
 
+def test_trainers_argument_is_told_where_it_belongs() -> None:
+    """Nothing that only looks a little like it is offered in its place."""
+    with pytest.raises(InvalidParameter) as refused:
+        read_values(PIPELINE, ["learning_rate=1"])
+    assert 'trainer_arguments={"learning_rate": …}' in str(refused.value)
+
+
 def test_texts_are_read_by_their_declared_types() -> None:
     texts = ["epochs=3", "accuracy_floor=1", "early_stopping=True", 'trainer_arguments={"a": 1}', "objective_goal=0.9"]
     assert read_values(PIPELINE, texts) == {

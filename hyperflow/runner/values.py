@@ -91,5 +91,9 @@ def _typed(name: str, text: str, kind: str) -> Any:
 def _instead(name: str, names: list[str]) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, names, 3)
-    return f"a parameter of the pipeline: {' or '.join(close) if close else ', '.join(sorted(names))}"
+    close = difflib.get_close_matches(name, names, 3, cutoff=0.75)
+    if close:
+        return f"a parameter of the pipeline: {' or '.join(close)}"
+    told = f"a parameter of the pipeline: {', '.join(sorted(names))}"
+    example = f'{{"{name}": …}}'
+    return f"{told}; what the trainer takes goes into trainer_arguments={example}, what is searched into search_space"
