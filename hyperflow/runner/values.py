@@ -94,6 +94,5 @@ def _instead(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(name, names, 3, cutoff=0.75)
     if close:
         return f"a parameter of the pipeline: {' or '.join(close)}"
-    told = f"a parameter of the pipeline: {', '.join(sorted(names))}"
-    example = f'{{"{name}": …}}'
-    return f"{told}; what the trainer takes goes into trainer_arguments={example}, what is searched into search_space"
+    trained = f'what the trainer takes in trainer_arguments={{"{name}": …}}, what is searched in search_space'
+    return f"{trained}, and else a parameter of the pipeline: {', '.join(sorted(names))}"
