@@ -21,6 +21,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "without smoothed labels": {"smoothing": 0.0},
     "a short warm-up (5 %)": {"warm_up": 0.05},
     "AdamW's usual beta2 (0.999)": {"beta": 0.999},
+    "one convolution in the first block": {"blocks": ((32,), (64, 64), (128, 128))},
     "one convolution a block": {"blocks": ((32,), (64,), (128,))},
 }
 """What is changed of the recipe, by the name of its row."""

@@ -339,7 +339,7 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
     ("given", "epochs"),
     [
         ({}, 14),
-        ({"trainer_arguments": {"preset": "accurate"}}, 60),
+        ({"trainer_arguments": {"preset": "accurate"}}, 54),
         ({"trainer_arguments": {"model": "mlp"}}, 14),
         ({"trainer_arguments": {"preset": "accurate"}, "epochs": 3}, 3),
         ({"trainer_command": ["python", "own.py"]}, 14),

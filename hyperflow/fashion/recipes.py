@@ -38,7 +38,7 @@ class Recipe:
 RECIPES = {
     "cnn": Recipe(((16,), (32,), (64,))),
     "cnn-large": Recipe(
-        ((32,), (64, 64), (128, 128)),
+        ((32, 32), (64, 64), (128, 128)),
         normalises=True,
         shift=1,
         cutout=8,
