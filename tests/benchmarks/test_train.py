@@ -26,6 +26,7 @@ def test_operations_of_a_dense_network() -> None:
     assert flops({"arguments": {"model": "mlp"}}) == 2 * first + 3 * last
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["ours_fit", "keras_fit"])
 def test_both_trainings_say_the_same_of_each_epoch(data: str, name: str) -> None:
     arguments = {"model": "cnn", "epochs": 2, "batch_size": 32, "precision": "float32", "validation_fraction": 0.2}
@@ -35,6 +36,7 @@ def test_both_trainings_say_the_same_of_each_epoch(data: str, name: str) -> None
     assert lines[-1]["test_accuracy"] > 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["tune_ours", "tune_processes", "tune_optuna"])
 def test_searches_end_at_the_target_or_the_last_trial(data: str, name: str) -> None:
     arguments = {"epochs": 1, "batch_size": 32, "precision": "float32", "validation_fraction": 0.2}
