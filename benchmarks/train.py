@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from benchmarks import child
+from benchmarks.arms.asked import arguments_of
 from benchmarks.record import Row, machine
 from benchmarks.tune import data_folder
 
@@ -67,11 +68,9 @@ def flops(settings: dict[str, Any], shape: tuple[int, int, int] = (28, 28, 1), c
     A multiplication and its addition are two. The backward pass has each layer's product twice, once for its input and
     once for its weights; the first layer's input needs none.
     """
-    from hyperflow.fashion.arguments import Arguments
     from hyperflow.fashion.recipes import RECIPES
 
-    words = [f"--{name}={value}" for name, value in settings["arguments"].items()]
-    recipe = RECIPES[Arguments.parse(["--data-path=/none", *words]).model]
+    recipe = RECIPES[arguments_of(settings).model]
     height, width, before = shape
     products: list[float] = []
     for block in recipe.blocks:

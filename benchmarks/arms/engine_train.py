@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.arms.asked import arguments_of
 from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
-from hyperflow.fashion.arguments import Arguments
 from hyperflow.specs import Trainer, TrainSpec
 
 
@@ -22,12 +22,10 @@ def main() -> None:
         trainer = Trainer(("python", "-m", "hyperflow.fashion.train"), asked["arguments"])
         engine = LocalEngine(lambda *_: None)
         with engine.launcher():
-            words = [f"--{name}={value}" for name, value in asked["arguments"].items()]
-            epochs = Arguments.parse(["--data-path=/none", *words]).epochs
             began = time.monotonic()
             spec = TrainSpec(
                 run_id="bench", data_path=asked["data_path"], trainer=trainer, workers=asked["workers"],
-                epochs=epochs, model_path=str(Path(folder) / "model" / "1"),
+                epochs=arguments_of(asked).epochs, model_path=str(Path(folder) / "model" / "1"),
             )  # fmt: skip
             result = engine.train(spec)
             seconds = time.monotonic() - began

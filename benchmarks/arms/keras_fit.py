@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.arms.ours_fit import Settings, arguments_of, level, prepared
+from benchmarks.arms.asked import Settings, arguments_of
+from benchmarks.arms.ours_fit import level, prepared
 from hyperflow.fashion.arguments import Arguments
 from hyperflow.fashion.augmentation import cut, moved
 from hyperflow.fashion.learning import Images

@@ -10,24 +10,16 @@ import dataclasses
 import json
 import sys
 import time
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.arms.asked import Settings, arguments_of
 from hyperflow.datasets import open_dataset
 from hyperflow.fashion import cluster, learning
 from hyperflow.fashion.arguments import Arguments
 from hyperflow.fashion.learning import Images, Learner
 from hyperflow.fashion.recipes import RECIPES
-
-Settings = dict[str, Any]
-
-
-def arguments_of(settings: Settings) -> Arguments:
-    """Read `data_path` and the trainer's `arguments` as its command line would."""
-    words = [f"--{name}={value}" for name, value in settings["arguments"].items()]
-    return Arguments.parse([f"--data-path={settings['data_path']}", *words])
 
 
 def prepared(arguments: Arguments) -> tuple[Images, Images, Images, int]:

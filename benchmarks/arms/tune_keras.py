@@ -11,8 +11,9 @@ from typing import Any
 import keras
 import keras_tuner
 
+from benchmarks.arms.asked import arguments_of
 from benchmarks.arms.keras_fit import accuracy, network, varied
-from benchmarks.arms.ours_fit import arguments_of, prepared
+from benchmarks.arms.ours_fit import prepared
 from benchmarks.arms.spaces import SPACES, ask_keras
 from hyperflow.fashion.recipes import RECIPES
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import optuna
 
-from benchmarks.arms.ours_fit import accuracy, arguments_of, learner_of, prepared
+from benchmarks.arms.asked import arguments_of
+from benchmarks.arms.ours_fit import accuracy, learner_of, prepared
 from benchmarks.arms.spaces import SPACES, ask_optuna
 
 

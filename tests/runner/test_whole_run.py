@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from hyperflow import metrics
 from hyperflow.engines.local.processes import free_port
 from tests.runner.laptop import Laptop, wait_for
 
@@ -81,10 +82,12 @@ def test_report_needs_no_other_file(done: tuple[Laptop, str]) -> None:
 
 
 def test_page_shows_the_run_as_it_goes_and_the_report_at_its_end(done: tuple[Laptop, str]) -> None:
-    """The page is drawn rarely enough to cost nothing, so nothing is said here of a training of a second."""
+    """It is drawn too rarely to be sure of a training of a second, so the log that it draws a curve of is looked at."""
     pages = done[0].pages
     assert "<b>Running</b>" in pages[0]
     assert any("<th>tune</th><td>running</td>" in page for page in pages)
+    lines = (done[0].volume / "runs" / "whole" / "train" / "chief-0.log").read_text().splitlines()
+    assert len(metrics.curve(lines)["validation-accuracy"]) == 3, "its curves come with the epochs"
     assert pages[-1] == Path(done[0].summary("whole")["report"]).read_text()
 
 
