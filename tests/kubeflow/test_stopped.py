@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hyperflow.engines.kubeflow import KubeflowEngine
+from hyperflow.engines.kubeflow.watch import Feed
 from tests.kubeflow.emulator import Emulator, Request
 from tests.kubeflow.hand import wait_for, watched
 from tests.kubeflow.kubelet import PODS
@@ -178,3 +179,18 @@ def test_job_made_outside_of_a_run_is_deleted(emulator: Emulator, tmp_path: Path
         _, asked = stop(emulator, step)
     assert parting(asked, plural) == ["delete"]
     wait_for(lambda: not items(emulator, plural))
+
+
+@pytest.mark.timeout(20)
+def test_signal_that_another_thread_got_wakes_a_waiting_feed(engine: KubeflowEngine) -> None:
+    def told(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, told)
+    elsewhere = threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+    try:
+        elsewhere.start()
+        with Feed(engine.cluster) as feed, pytest.raises(KeyboardInterrupt):
+            feed.next(60)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

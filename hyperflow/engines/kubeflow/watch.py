@@ -27,6 +27,7 @@ SERVER_SECONDS = 290
 
 _LOG_SECONDS = 600.0
 _HASTE = 1.0
+_BLOCK = 0.1  # seconds; a signal that comes just before the wait, or to another thread, would not end it
 
 
 @dataclass(frozen=True)
@@ -218,13 +219,19 @@ class Feed:
         Raises:
             HyperflowError: A watch cannot go on.
         """
-        try:
-            item = self._queue.get(timeout=max(0.0, seconds))
-        except queue.Empty:
-            return None
+        ends = time.monotonic() + seconds
+        while (item := self._get(min(_BLOCK, ends - time.monotonic()))) is None:
+            if time.monotonic() >= ends:
+                return None
         if isinstance(item, HyperflowError):
             raise item
         return item
+
+    def _get(self, seconds: float) -> Change | Line | HyperflowError | None:
+        try:
+            return self._queue.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return None
 
     def pending(self) -> bool:
         """Tell whether something has happened that was not read yet."""
