@@ -338,11 +338,11 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
 @pytest.mark.parametrize(
     ("given", "epochs"),
     [
-        ({}, 14),
+        ({}, 20),
         ({"trainer_arguments": {"preset": "accurate"}}, 54),
-        ({"trainer_arguments": {"model": "mlp"}}, 14),
+        ({"trainer_arguments": {"model": "mlp"}}, 20),
         ({"trainer_arguments": {"preset": "accurate"}, "epochs": 3}, 3),
-        ({"trainer_command": ["python", "own.py"]}, 14),
+        ({"trainer_command": ["python", "own.py"]}, 20),
     ],
 )
 def test_epochs_are_the_presets_unless_given(given: dict[str, Any], epochs: int) -> None:

@@ -80,5 +80,6 @@ def _served(network: Network, weights: Sequence[Array]) -> tf.Module:
 
     module = tf.Module()
     numbers = math.prod(network.shape)
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, numbers], tf.float32, name=INPUT)])
+    signature = [tf.TensorSpec([None, numbers], tf.float32, name=INPUT)]
+    module.serve = tf.function(serve, input_signature=signature, autograph=False)
     return module

@@ -87,8 +87,9 @@ class Learner:
             )
             self.optimizer = self._optimizer()
             self.optimizer.build(self.network.trained)
-        self._run_epoch = tf.function(self._epoch)
-        self._infer = tf.function(self.network.probabilities, reduce_retracing=True)
+        # without AutoGraph, whose rewriting of Python takes longer than all the rest of tracing
+        self._run_epoch = tf.function(self._epoch, autograph=False)
+        self._infer = tf.function(self.network.probabilities, autograph=False, reduce_retracing=True)
 
     def epoch(self, number: int) -> tuple[float, float]:
         """Learn from every image once; return the mean loss and accuracy on the way. The first number is 0."""
@@ -121,6 +122,10 @@ class Learner:
 
     def agree(self, state: Sequence[Array]) -> None:
         """Set all values, on all workers, to those that the leading one has; return when all have come here."""
+        if self.strategy.num_replicas_in_sync == 1:
+            for variable, value in zip(self._variables, state, strict=True):
+                variable.assign(value)
+            return
         constants = [tf.constant(value) for value in state]
 
         def share() -> list[tf.Tensor]:
@@ -147,11 +152,11 @@ class Learner:
         return keras.optimizers.AdamW(schedule, weight_decay=self.arguments.weight_decay, beta_2=self.recipe.beta)
 
     def _epoch(self, batches: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-        totals = tf.zeros(2)
-        for step in tf.range(self.steps):
+        def after(step: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             replicas = self.strategy.run(self._step, args=(batches[step], first + step))
-            totals += self.strategy.experimental_local_results(replicas)[0]
-        return totals
+            return step + 1, totals + self.strategy.experimental_local_results(replicas)[0]
+
+        return tf.while_loop(lambda step, _: step < self.steps, after, (tf.constant(0), tf.zeros(2)))[1]
 
     def _step(self, batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         """Learn from this replica's share of a batch; return loss and accuracy of the whole."""

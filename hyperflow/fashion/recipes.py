@@ -36,7 +36,7 @@ class Recipe:
 
 
 RECIPES = {
-    "cnn": Recipe(((16,), (32,), (64,))),
+    "cnn": Recipe(((16,), (32,), (64,)), warm_up=0.2, beta=0.99),
     "cnn-large": Recipe(
         ((32, 32), (64, 64), (128, 128)),
         normalises=True,
