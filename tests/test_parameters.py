@@ -342,7 +342,7 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
         ({"trainer_arguments": {"preset": "accurate"}}, 54),
         ({"trainer_arguments": {"model": "mlp"}}, 20),
         ({"trainer_arguments": {"preset": "accurate"}, "epochs": 3}, 3),
-        ({"trainer_command": ["python", "own.py"]}, 20),
+        ({"trainer_command": ["python", "own.py"]}, 14),
     ],
 )
 def test_epochs_are_the_presets_unless_given(given: dict[str, Any], epochs: int) -> None:
