@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,10 @@ from hyperflow.errors import JobFailed, JobTimeout
 from hyperflow.progress import Progress, Tell
 from hyperflow.specs import TuneResult, TuneSpec, Value, format_value
 
+_BLOCK = 0.1  # seconds; a signal that comes just before the wait, or to another thread, would not end it
 _GLANCE = 5.0  # seconds after which it looks whether time is left, which grows while trials wait in a queue
+
+Futures = set[Future[None]]
 
 
 def check(spec: TuneSpec) -> None:
@@ -71,7 +74,7 @@ class Search:
                 running.add(pool.submit(trials.run, self._study.ask(self._distributions)))
             if not running:
                 return
-            ended, running = wait(running, min(_GLANCE, max(0.0, self._seconds_left())), FIRST_COMPLETED)
+            ended, running = _next(running, min(_GLANCE, max(0.0, self._seconds_left())))
             for future in ended:
                 future.result()
                 self._say()
@@ -150,6 +153,15 @@ class Search:
             f"the last one, number {last.number}, {reason}; {self._runner.last_words(last.number)}",
             f"mend the trainer or narrow the search space; all logs are in {self._folder}",
         )
+
+
+def _next(running: Futures, seconds: float) -> tuple[Futures, Futures]:
+    """Wait for a trial's end; return those that have ended, and those that run."""
+    ends = time.monotonic() + seconds
+    while True:
+        ended, running = wait(running, min(_BLOCK, max(0.0, ends - time.monotonic())), FIRST_COMPLETED)
+        if ended or time.monotonic() >= ends:
+            return ended, running
 
 
 def _allowed(spec: TuneSpec) -> str:
