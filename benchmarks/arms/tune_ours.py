@@ -23,7 +23,7 @@ def main() -> None:
             trainer=Trainer(("python", "-m", "hyperflow.fashion.train"), asked["arguments"]),
             search_space=SPACES[asked["space"]], objective=Objective(goal=asked["target"]),
             algorithm=Algorithm("tpe", {"random_state": asked["seed"]}), max_trials=asked["trials"],
-            parallel_trials=asked["parallel"], early_stopping=EarlyStopping(3, 1),
+            parallel_trials=asked["parallel"], early_stopping=EarlyStopping(5, 2),
         )  # fmt: skip
         with engine.launcher():
             result = engine.tune(spec)
