@@ -338,9 +338,9 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
 @pytest.mark.parametrize(
     ("given", "epochs"),
     [
-        ({}, 20),
+        ({}, 16),
         ({"trainer_arguments": {"preset": "accurate"}}, 42),
-        ({"trainer_arguments": {"model": "mlp"}}, 20),
+        ({"trainer_arguments": {"model": "mlp"}}, 16),
         ({"trainer_arguments": {"preset": "accurate"}, "epochs": 3}, 3),
         ({"trainer_command": ["python", "own.py"]}, 14),
     ],

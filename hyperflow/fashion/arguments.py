@@ -48,7 +48,7 @@ class Arguments:
 
     data_path: str
     preset: str = "default"
-    epochs: int = 20
+    epochs: int = 16
     learning_rate: float = 0.005
     dropout_rate: float = 0.3
     batch_size: int = 128
