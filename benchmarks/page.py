@@ -232,7 +232,7 @@ def _rows_of(table: Table) -> list[list[Any]]:
 
 
 def _plot(title: str, bars: dict[str, float]) -> str:
-    """Draw bars as a small SVG without a date, with the text as text."""
+    """Draw bars as a small SVG without metadata, with the text as text."""
     with matplotlib.rc_context({"svg.hashsalt": "hyperflow", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(6.4, 0.6 + 0.34 * max(len(bars), 1)), layout="constrained")
         axes = figure.add_subplot()
@@ -244,7 +244,8 @@ def _plot(title: str, bars: dict[str, float]) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         output = io.StringIO()
         figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(r"[ \t]+$", "", output.getvalue(), flags=re.MULTILINE)
+    drawn = re.sub(r" *<metadata>.*?</metadata>\n", "", output.getvalue(), flags=re.DOTALL)
+    return re.sub(r"[ \t]+$", "", drawn, flags=re.MULTILINE)
 
 
 TABLES: dict[str, Callable[[list[Row]], list[Table]]] = {

@@ -83,9 +83,9 @@ def headings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def anchors(text: str) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them; one that comes again has a number."""
+    """Return a page's anchors: its own, and its headings' as GitHub makes them; one that comes again has a number."""
     seen: dict[str, int] = {}
-    made = set()
+    made = set(re.findall(r'<a id="([^"]+)">', text))
     for _, title in headings(text):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "")
         slug = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
