@@ -91,8 +91,9 @@ def _watched() -> Iterator[dict[str, float]]:
         while not over.wait(0.25):
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    title, resident = _title(process.cmdline()), process.memory_info().rss / 2**20
-                    peaks[title] = max(peaks.get(title, 0.0), resident)
+                    if words := process.cmdline():  # one that has ended, and is not waited for yet, has none
+                        title, resident = _title(words), process.memory_info().rss / 2**20
+                        peaks[title] = max(peaks.get(title, 0.0), resident)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -108,4 +109,4 @@ def _title(words: list[str]) -> str:
     if "-m" in words[:-1]:
         return words[words.index("-m") + 1]
     files = [word for word in words[1:] if word.endswith(".py")]
-    return Path(files[-1]).name if files else Path(words[0]).name if words else "?"
+    return Path(files[-1]).name if files else Path(words[0]).name

@@ -38,7 +38,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "engines/kubeflow/tuners.py": ("kubeflow/test_own_search.py",),
     "engines/kubeflow/cluster.py": (
         "kubeflow/test_faults.py",
-        "kubeflow/test_stopped.py",
         "cluster/test_api_faults.py",
     ),
     "engines/kubeflow/discovery.py": ("kubeflow/test_preflight.py",),
@@ -74,6 +73,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "engines/kubeflow/tuning.py": ("conformance/test_engine.py", "kubeflow/test_search.py"),
     "engines/kubeflow/watch.py": (
         "kubeflow/test_faults.py",
+        "kubeflow/test_stopped.py",
         "cluster/test_api_faults.py",
     ),
     "engines/kubeflow/manifests/": (

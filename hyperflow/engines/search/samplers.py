@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from hyperflow.errors import InvalidParameter, one_of
 from hyperflow.specs import Algorithm
 
-_STARTUP = 5  # random trials before TPE's own; Optuna's default of 10 would use up a small budget
+_STARTUP = 5  # random trials before TPE's own: 3 often draw one choice alone, Optuna's 10 use up a small budget
 _CANDIDATES = 24  # what hyperopt and Optuna both begin with
 _MOST_GOOD = 25  # trials that TPE calls good, at most; hyperopt's limit
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hyperflow import volume
 from hyperflow.engines.local import LocalEngine
 from hyperflow.engines.search import log_of
+from hyperflow.engines.search import search as searching
 from hyperflow.engines.search.queues import brackets
 from hyperflow.specs import Algorithm, Dimension, EarlyStopping, Objective, TuneSpec
 from hyperflow.volume import paths
@@ -162,3 +164,19 @@ def test_what_a_trial_printed_before_it_was_killed_counts_when_it_goes_on() -> N
     result = LocalEngine().tune(of_one_trial())
     assert log_of(log.parent, 1).read_text().startswith("epoch=2 ")
     assert (result.best.value, result.best.metrics["epoch"]) == (1.0, 2.0)
+
+
+@pytest.mark.timeout(20)
+def test_signal_that_another_thread_got_ends_the_wait_for_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(searching, "_GLANCE", 60.0)
+    before = signal.signal(signal.SIGUSR1, told)
+    elsewhere = threading.Timer(2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+    try:
+        elsewhere.start()
+        with pytest.raises(KeyboardInterrupt):
+            LocalEngine().tune(tuning(max_trials=1, parallel_trials=1, trainer=trainer(pause=60)))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
