@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import child
-from benchmarks.record import Row, machine
+from benchmarks.record import Row
+from hyperflow.fashion.precision import precision
 
 ARMS = {
     "ours": "tune_ours",
@@ -43,8 +44,7 @@ def data_folder() -> Path:
 def run(asked: argparse.Namespace) -> list[Row]:
     """Measure; a row is one search."""
     data, rows = str(data_folder()), []
-    precision = "bfloat16" if machine()["bfloat16"] else "float32"
-    arguments = {"epochs": asked.tune_epochs, "train_fraction": asked.train_fraction, "precision": precision}
+    arguments = {"epochs": asked.tune_epochs, "train_fraction": asked.train_fraction, "precision": precision("auto")}
     seeds, trials, targets = asked.seeds, asked.trials, {name: getattr(asked, f"target_{name}") for name in TARGETS}
     if asked.quick:
         arguments, seeds, trials = {**arguments, "epochs": 2, "train_fraction": 0.03}, 1, 2

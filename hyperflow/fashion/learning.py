@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,10 +20,10 @@ from hyperflow.errors import InvalidParameter
 from hyperflow.fashion.arguments import Arguments
 from hyperflow.fashion.augmentation import cut, moved
 from hyperflow.fashion.network import Array, Network
+from hyperflow.fashion.precision import precision
 from hyperflow.fashion.recipes import RECIPES
 
 _EVALUATION_BATCH, _EVALUATION_NUMBERS = 1000, 4 << 20  # the second bounds the memory where images are large
-_FLAGS = Path("/proc/cpuinfo")
 _ORDER, _MIRROR = 0, 1  # NumPy's streams
 _CUT, _DROPOUT, _MOVE = 0, 2, 3  # TensorFlow's
 
@@ -215,14 +214,3 @@ class _Triangle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignor
     def get_config(self) -> dict[str, float]:
         """Return what makes the same again."""
         return {"peak": self._peak, "warm": self._warm, "total": self._total}
-
-
-def precision(wanted: str) -> str:
-    """Return what convolutions are computed in; `auto` is bfloat16 where the processor has instructions for it."""
-    if wanted != "auto":
-        return wanted
-    try:
-        flags = set(_FLAGS.read_text().split())
-    except OSError:
-        return "float32"
-    return "bfloat16" if flags & {"amx_bf16", "avx512_bf16"} else "float32"

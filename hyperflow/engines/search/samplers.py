@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from hyperflow.errors import InvalidParameter, one_of
 from hyperflow.specs import Algorithm
 
-_STARTUP = 5  # random trials before TPE's own: 3 often draw one choice alone, Optuna's 10 use up a small budget
+_MOST_STARTUP = 10  # random trials before TPE's own, at most; Optuna's default for any space
 _CANDIDATES = 24  # what hyperopt and Optuna both begin with
 _MOST_GOOD = 25  # trials that TPE calls good, at most; hyperopt's limit
 
@@ -24,17 +24,23 @@ class Settings:
 
     Args:
         algorithm: Whose settings.
+        dimensions: How many parameters the search has.
         already: Trials that the search has made before; the seed moves on with them, as a search that is
             taken up must not draw the same again.
     """
 
-    def __init__(self, algorithm: Algorithm, already: int = 0) -> None:
-        self._texts, self._already = algorithm.settings, already
+    def __init__(self, algorithm: Algorithm, dimensions: int, already: int) -> None:
+        self._texts, self._dimensions, self._already = algorithm.settings, dimensions, already
 
     @property
     def seed(self) -> int | None:
         """The seed of what is still to be drawn, or None."""
         return self.whole("random_state", 0, 0) + self._already if "random_state" in self._texts else None
+
+    @property
+    def startup(self) -> int:
+        """How many random trials TPE begins with by default: one more than parameters, at most Optuna's 10."""
+        return min(self._dimensions + 1, _MOST_STARTUP)
 
     def whole(self, name: str, default: int, least: int) -> int:
         """Read a whole number.
@@ -73,11 +79,12 @@ class Settings:
             raise InvalidParameter(f"algorithm_settings[{name}]", given, allowed)
 
 
-def make(algorithm: Algorithm, already: int = 0) -> BaseSampler:
+def make(algorithm: Algorithm, dimensions: int, already: int = 0) -> BaseSampler:
     """Make the sampler of an algorithm.
 
     Args:
         algorithm: What was asked for.
+        dimensions: How many parameters the search has.
         already: Trials that the search has made before.
 
     Raises:
@@ -89,7 +96,7 @@ def make(algorithm: Algorithm, already: int = 0) -> BaseSampler:
         # sigma, prior_weight and Sobol's sequence do what they say in the version that the lock names
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[algorithm.name](Settings(algorithm, already))
+        return SAMPLERS[algorithm.name](Settings(algorithm, dimensions, already))
 
 
 def _random(settings: Settings) -> BaseSampler:
@@ -99,7 +106,7 @@ def _random(settings: Settings) -> BaseSampler:
 def _tpe(settings: Settings) -> BaseSampler:
     gamma = settings.positive("gamma", below=1)
     return optuna.samplers.TPESampler(
-        n_startup_trials=_STARTUP,
+        n_startup_trials=settings.startup,
         n_ei_candidates=settings.whole("n_EI_candidates", _CANDIDATES, 1),
         prior_weight=settings.positive("prior_weight"),
         gamma=None if gamma is None else lambda trials: min(math.ceil(gamma * math.sqrt(trials)), _MOST_GOOD),
@@ -110,7 +117,7 @@ def _tpe(settings: Settings) -> BaseSampler:
 def _multivariate_tpe(settings: Settings) -> BaseSampler:
     return optuna.samplers.TPESampler(
         multivariate=True,
-        n_startup_trials=settings.whole("n_startup_trials", _STARTUP, 0),
+        n_startup_trials=settings.whole("n_startup_trials", settings.startup, 0),
         n_ei_candidates=settings.whole("n_ei_candidates", _CANDIDATES, 1),
         seed=settings.seed,
     )

@@ -35,7 +35,7 @@ def check(spec: TuneSpec) -> None:
     Raises:
         InvalidParameter: It has not.
     """
-    samplers.make(spec.algorithm)
+    samplers.make(spec.algorithm, len(spec.search_space))
     queues.check(spec)
 
 

@@ -63,7 +63,7 @@ def open_study(spec: TuneSpec, folder: Path, trials_survive: bool = False) -> op
     for trial in [] if trials_survive else study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
-    study.sampler = samplers.make(spec.algorithm, len(study.get_trials(deepcopy=False)))
+    study.sampler = samplers.make(spec.algorithm, len(spec.search_space), len(study.get_trials(deepcopy=False)))
     return study
 
 

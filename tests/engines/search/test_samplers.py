@@ -40,7 +40,7 @@ ELSEWHERE = {
 def drawn(algorithm: Algorithm, trials: int = 12) -> list[dict[str, float]]:
     """Search for the maximum of a known function; return all that was tried."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=samplers.make(algorithm), direction="maximize")
+    study = optuna.create_study(sampler=samplers.make(algorithm, len(SPACE)), direction="maximize")
     for _ in range(trials):
         trial = study.ask(SPACE)
         study.tell(trial, 1 - (trial.params["x"] - 0.3) ** 2 - (trial.params["y"] - 0.7) ** 2)
@@ -71,27 +71,50 @@ def test_algorithm_without_a_sampler_is_refused_and_not_searched_at_random(monke
     for module in (search_specs, algorithms):
         monkeypatch.setattr(module, "ALGORITHMS", {**ALGORITHMS, "annealing": {}})
     with pytest.raises(InvalidParameter, match="annealing") as refused:
-        samplers.make(Algorithm("annealing"))
+        samplers.make(Algorithm("annealing"), 1)
     assert refused.value.name == "algorithm"
 
 
 @pytest.mark.parametrize("strategy", ["ipop", "bipop"])
 def test_restarts_that_optuna_has_no_longer_are_refused(strategy: str) -> None:
     with pytest.raises(InvalidParameter) as refused:
-        samplers.make(Algorithm("cmaes", {"restart_strategy": strategy}))
+        samplers.make(Algorithm("cmaes", {"restart_strategy": strategy}), 1)
     assert refused.value.name == "algorithm_settings[restart_strategy]"
-    samplers.make(Algorithm("cmaes", {"restart_strategy": "none"}))
+    samplers.make(Algorithm("cmaes", {"restart_strategy": "none"}), 1)
 
 
 def test_search_that_is_taken_up_draws_anew() -> None:
     algorithm = Algorithm("random", {"random_state": "1"})
-    again = optuna.create_study(sampler=samplers.make(algorithm, already=3)).ask(SPACE).params
+    again = optuna.create_study(sampler=samplers.make(algorithm, len(SPACE), already=3)).ask(SPACE).params
     assert again not in drawn(algorithm)
 
 
 def test_what_optuna_may_change_one_day_says_nothing_to_the_user() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        samplers.make(Algorithm("tpe", {"prior_weight": "2"}))
-        samplers.make(Algorithm("cmaes", {"sigma": "0.2"}))
-        samplers.make(Algorithm("sobol"))
+        samplers.make(Algorithm("tpe", {"prior_weight": "2"}), 1)
+        samplers.make(Algorithm("cmaes", {"sigma": "0.2"}), 1)
+        samplers.make(Algorithm("sobol"), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "dimensions", "startup"), [("tpe", 2, 3), ("multivariate-tpe", 6, 7), ("tpe", 30, 10)]
+)
+def test_tpe_begins_with_one_random_trial_more_than_there_are_parameters(
+    name: str, dimensions: int, startup: int
+) -> None:
+    """Random draws do not depend on results: the first trial that does is TPE's."""
+
+    def draws(sign: int) -> list[dict[str, float]]:
+        space: dict[str, optuna.distributions.BaseDistribution] = {
+            f"x{place}": FloatDistribution(0, 1) for place in range(dimensions)
+        }
+        study = optuna.create_study(sampler=samplers.make(Algorithm(name, {"random_state": "1"}), dimensions))
+        for _ in range(startup + 1):
+            trial = study.ask(space)
+            study.tell(trial, sign * sum(trial.params.values()))
+        return [trial.params for trial in study.trials]
+
+    up, down = draws(1), draws(-1)
+    assert up[:startup] == down[:startup]
+    assert up[startup] != down[startup]
