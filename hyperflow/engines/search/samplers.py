@@ -29,7 +29,7 @@ class Settings:
             taken up must not draw the same again.
     """
 
-    def __init__(self, algorithm: Algorithm, dimensions: int, already: int) -> None:
+    def __init__(self, algorithm: Algorithm, dimensions: int = 0, already: int = 0) -> None:
         self._texts, self._dimensions, self._already = algorithm.settings, dimensions, already
 
     @property
