@@ -9,8 +9,9 @@ from typing import Any
 
 from benchmarks import child
 from benchmarks.arms.asked import arguments_of
-from benchmarks.record import Row, machine
+from benchmarks.record import Row
 from benchmarks.tune import data_folder
+from hyperflow.fashion.precision import precision
 
 LEVELS = (0.90, 0.92, 0.93, 0.94)
 ARMS = {"ours": "ours_fit", "Keras fit": "keras_fit"}
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> list[Row]:
     """Measure; rows have `what`, which is `matmul`, `training` or `workers`."""
-    precisions = ["float32", *(["bfloat16"] if machine()["bfloat16"] else [])]
+    precisions = list(dict.fromkeys(("float32", precision("auto"))))
     matmul = child.arm("matmul", {"precisions": precisions, "seconds": 0.3 if asked.quick else 3}).lines
     limits = {line["precision"]: line["flops"] for line in matmul}
     epochs = 2 if asked.quick else asked.train_epochs
@@ -33,11 +34,11 @@ def run(asked: argparse.Namespace) -> list[Row]:
     data = str(data_folder())
     rows: list[Row] = [{"what": "matmul", **line} for line in matmul]
     for seed in range(asked.train_seeds):
-        for precision in precisions:
+        for kind in precisions:
             for name, module in ARMS.items():
-                settings = {"data_path": data, "arguments": {**fixed, "precision": precision, "seed": seed}}
-                row = _training(name, module, settings, limits[precision])
-                rows.append({"what": "training", "name": name, "precision": precision, "seed": seed, **row})
+                settings = {"data_path": data, "arguments": {**fixed, "precision": kind, "seed": seed}}
+                row = _training(name, module, settings, limits[kind])
+                rows.append({"what": "training", "name": name, "precision": kind, "seed": seed, **row})
     return rows + [_workers(count, data, fixed) for count in (1, 2)]
 
 
