@@ -339,7 +339,7 @@ def test_whole_numbers_that_kfp_made_floats_are_whole_again() -> None:
     ("given", "epochs"),
     [
         ({}, 16),
-        ({"trainer_arguments": {"preset": "accurate"}}, 24),
+        ({"trainer_arguments": {"preset": "accurate"}}, 28),
         ({"trainer_arguments": {"model": "mlp"}}, 16),
         ({"trainer_arguments": {"preset": "accurate"}, "epochs": 3}, 3),
         ({"trainer_command": ["python", "own.py"]}, 14),

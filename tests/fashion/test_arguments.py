@@ -59,7 +59,7 @@ def test_a_preset_gives_way_to_what_is_given() -> None:
     accurate = Arguments.parse(["--data-path=/d", "--preset=accurate", "--epochs=3"])
     assert (accurate.model, accurate.epochs, accurate.batch_size) == ("cnn-large", 3, 256)
     small = Arguments.parse(["--data-path=/d", "--preset=accurate", "--model=cnn"])
-    assert (small.batch_size, small.epochs) == (Arguments("/d").batch_size, 24)
+    assert (small.batch_size, small.epochs) == (Arguments("/d").batch_size, 28)
     assert Arguments.parse(["--data-path=/d", "--preset=fast"]).epochs < Arguments("/d").epochs
 
 
