@@ -10,8 +10,8 @@ _PROCESSOR = Path("/proc/cpuinfo")
 def precision(wanted: str) -> str:
     """Return `float32` or `bfloat16`; `auto` is bfloat16 where the processor is faster with it.
 
-    That is where it has AMX, or AVX512_BF16 and is AMD's. Intel's cores multiply bfloat16 at the rate of float32
-    without AMX, and the conversions come on top: two of them took 1.6 times as long with it for `cnn-large`.
+    That is where it has AMX, or AVX512_BF16 and is AMD's. Two Intel cores with AVX512_BF16 and without AMX took 1.6
+    times as long with bfloat16 for `cnn-large` (docs/decisions/trainer.md).
     """
     if wanted != "auto":
         return wanted
